@@ -1,0 +1,1 @@
+"""Image features onto voxels, and voxel features to labels."""

@@ -1,0 +1,1 @@
+"""The ws3d command. The only room that prints."""

@@ -1,0 +1,1 @@
+"""Labelled voxels to objects."""

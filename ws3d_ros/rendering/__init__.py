@@ -1,0 +1,1 @@
+"""Views of the map: one z-buffered splat."""

@@ -1,0 +1,1 @@
+"""Scenes, data sets and (later) learning."""

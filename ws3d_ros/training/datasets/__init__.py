@@ -1,0 +1,1 @@
+"""Recorded sequences as frames with ground truth."""

@@ -1,0 +1,1 @@
+"""Procedural furnished rooms with exact ground truth."""
