@@ -1,0 +1,18 @@
+# The ROS wheels of PyPI name include folders of the machine that built them. This removes
+# folders that do not exist here from every imported target. An ordinary ROS install has none.
+function(ws3d_remove_missing_includes)
+  get_property(targets DIRECTORY PROPERTY IMPORTED_TARGETS)
+  foreach(target IN LISTS targets)
+    get_target_property(folders ${target} INTERFACE_INCLUDE_DIRECTORIES)
+    if(folders)
+      set(kept "")
+      foreach(folder IN LISTS folders)
+        if(NOT IS_ABSOLUTE "${folder}" OR EXISTS "${folder}")
+          list(APPEND kept "${folder}")
+        endif()
+      endforeach()
+      set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${kept}")
+    endif()
+  endforeach()
+endfunction()
+cmake_language(DEFER CALL ws3d_remove_missing_includes)
