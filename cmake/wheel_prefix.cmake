@@ -1,6 +1,6 @@
-# The ROS wheels of PyPI name include folders of the machine that built them. This removes
-# folders that do not exist here from every imported target. An ordinary ROS install has none.
-function(ws3d_remove_missing_includes)
+# What the ROS wheels of PyPI need; an ordinary ROS install does not notice.
+function(ws3d_mend_include_folders)
+  # The wheels name include folders of the machine that built them.
   get_property(targets DIRECTORY PROPERTY IMPORTED_TARGETS)
   foreach(target IN LISTS targets)
     get_target_property(folders ${target} INTERFACE_INCLUDE_DIRECTORIES)
@@ -14,5 +14,13 @@ function(ws3d_remove_missing_includes)
       set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${kept}")
     endif()
   endforeach()
+  # With .venv inside the checkout, numpy's headers lie below the source folder, which CMake
+  # forbids in an exported target. Who uses the installed messages does not need them.
+  set(generator ${PROJECT_NAME}__rosidl_generator_py)
+  if(TARGET ${generator})
+    get_target_property(folders ${generator} INTERFACE_INCLUDE_DIRECTORIES)
+    list(FILTER folders EXCLUDE REGEX "^${CMAKE_CURRENT_SOURCE_DIR}/")
+    set_target_properties(${generator} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${folders}")
+  endif()
 endfunction()
-cmake_language(DEFER CALL ws3d_remove_missing_includes)
+cmake_language(DEFER CALL ws3d_mend_include_folders)

@@ -1,0 +1,151 @@
+"""What is in a rosbag2: which topic is which sensor, and the fixed frame of its tf tree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.typesys import Stores, get_typestore
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO, CLOUD, TF = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2", "tf2_msgs/msg/TFMessage"
+DEPTH_ENCODINGS = {"16UC1", "mono16", "32FC1"}
+# Image topics of common drivers that hold neither the colour nor the depth of the scene.
+NO_COLOR_WORDS = ("infra", "mask", "label", "instance", "segment", "ground_truth", "fisheye", "confidence")
+
+
+class BagError(ValueError):
+    """A bag that cannot be read, or whose topics need a choice. The message says which."""
+
+
+@dataclass(frozen=True)
+class BagTopics:
+    """The topics of one camera and one LiDAR; None for what the bag does not have.
+
+    Image topics are base names, as image_transport uses them: without ``/compressed``.
+    """
+
+    color: str | None
+    depth: str | None
+    color_info: str | None
+    depth_info: str | None
+    lidar: str | None
+    map_frame: str
+    duration_s: float
+
+    @property
+    def outdoor(self) -> bool:
+        """A LiDAR without a depth camera: streets rather than rooms."""
+        return self.lidar is not None and self.depth is None
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[AnyReader]:
+    """A reader of a rosbag2 folder, or of one .db3 or .mcap file.
+
+    Raises:
+        BagError: if there is no bag there.
+    """
+    if not path.exists():
+        raise BagError(f"there is no bag at '{path}'")
+    folder = path.parent if path.suffix in (".db3", ".mcap") and (path.parent / "metadata.yaml").exists() else path
+    try:
+        with AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+            yield reader
+    except AnyReaderError as error:
+        raise BagError(f"'{path}' is no rosbag2 that can be read: {error}") from error
+
+
+def find_topics(
+    path: Path, color: str | None = None, depth: str | None = None, lidar: str | None = None
+) -> BagTopics:
+    """Sorts the topics of a bag by type and content; names that are given win.
+
+    Raises:
+        BagError: if there are several candidates for a role, or no sensor at all.
+    """
+    with open_bag(path) as reader:
+        types = {c.topic: c.msgtype for c in reader.connections if c.msgcount}
+        images = [topic for topic, kind in types.items() if kind in (IMAGE, COMPRESSED)]
+        depths = {base_name(topic) for topic in images if is_depth(reader, topic)}
+        colors = {
+            base_name(topic)
+            for topic in images
+            if base_name(topic) not in depths and not any(word in topic for word in NO_COLOR_WORDS)
+        }
+        infos = [topic for topic, kind in types.items() if kind == CAMERA_INFO]
+        lidars = {topic for topic, kind in types.items() if kind == CLOUD}
+        color = color or only(colors, "color")
+        depth = depth or only(prefer_registered(depths), "depth")
+        lidar = lidar or only(lidars, "lidar")
+        if not (color or depth or lidar):
+            raise BagError(f"'{path}' has no image and no point cloud; its topics: {', '.join(types) or 'none'}")
+        return BagTopics(
+            color,
+            depth,
+            nearest(color, infos),
+            nearest(depth, infos),
+            lidar,
+            root_frame(reader),
+            reader.duration / 1e9,
+        )
+
+
+def base_name(topic: str) -> str:
+    """The image_transport base name of an image topic."""
+    head, _, tail = topic.rpartition("/")
+    return head if tail in ("compressed", "compressedDepth") else topic
+
+
+def is_depth(reader: AnyReader, topic: str) -> bool:
+    """Asks the first message: by encoding, or by format and name where it is compressed."""
+    connections = [c for c in reader.connections if c.topic == topic]
+    for connection, _, raw in reader.messages(connections):
+        message: Any = reader.deserialize(raw, connection.msgtype)
+        if connection.msgtype == IMAGE:
+            return message.encoding in DEPTH_ENCODINGS and not any(word in topic for word in NO_COLOR_WORDS)
+        return "compressedDepth" in message.format or topic.endswith("/compressedDepth")
+    return False
+
+
+def prefer_registered(depths: set[str]) -> set[str]:
+    """Of a raw depth and the same depth registered to colour, the registered one."""
+    registered = {topic for topic in depths if "aligned" in topic or "registered" in topic}
+    return registered if len(registered) == 1 else depths
+
+
+def only(candidates: set[str], role: str) -> str | None:
+    """The one candidate, or None where there is none.
+
+    Raises:
+        BagError: if there are several.
+    """
+    if len(candidates) > 1:
+        raise BagError(f"several topics could be the {role}: {', '.join(sorted(candidates))}. Say --{role} TOPIC.")
+    return next(iter(candidates), None)
+
+
+def nearest(image: str | None, infos: list[str]) -> str | None:
+    """The camera_info topic that shares the longest beginning with an image topic."""
+    if image is None or not infos:
+        return None
+    return max(infos, key=lambda info: (len(os.path.commonprefix([info, image])), -len(info)))
+
+
+def root_frame(reader: AnyReader) -> str:
+    """The frame of the tf tree that has no parent; ``map`` where there are none or several with it.
+
+    Reads every transform once: a moving root may come late.
+    """
+    parents: dict[str, str] = {}
+    for connection, _, raw in reader.messages([c for c in reader.connections if c.msgtype == TF]):
+        message: Any = reader.deserialize(raw, connection.msgtype)
+        for transform in message.transforms:
+            parents[transform.child_frame_id.lstrip("/")] = transform.header.frame_id.lstrip("/")
+    roots = sorted(set(parents.values()) - set(parents))
+    return roots[0] if roots and "map" not in roots else "map"
