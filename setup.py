@@ -80,7 +80,10 @@ class InstallData(install_data):
         if ros_prefixes():
             folders = [folder for part in ("lib", "share", "include") for folder in (root / part).rglob("*")]
             self.data_files = [
-                (str(folder.relative_to(root)), [str(file) for file in sorted(folder.iterdir()) if file.is_file()])
+                (
+                    str(folder.relative_to(root)),
+                    [str(file) for file in sorted(folder.iterdir()) if file.is_file()],
+                )
                 for folder in [*folders, root / "lib"]
                 if folder.is_dir()
             ]

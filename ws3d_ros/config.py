@@ -47,9 +47,7 @@ class InputConfig:
         "NAME/color/camera_info (and NAME/depth/camera_info when depth is not registered to "
         "colour); remap these to the driver's topics.",
     )
-    lidars: list[str] = option(
-        ["lidar"], "Names of the LiDARs. LiDAR NAME listens to NAME/points; remap it."
-    )
+    lidars: list[str] = option(["lidar"], "Names of the LiDARs. LiDAR NAME listens to NAME/points; remap it.")
     map_frame: str = option("map", "Fixed frame of the map.")
     robot_frame: str = option(
         "base_link",
@@ -61,12 +59,12 @@ class InputConfig:
     tf_deadline_s: float = option(
         1.0, "How long a frame waits for tf at its stamp before it is dropped.", low=0.0, high=30.0
     )
-    depth_scale: float = option(
-        0.001, "Metres for one unit of 16-bit depth.", low=1e-6, high=1.0
-    )
+    depth_scale: float = option(0.001, "Metres for one unit of 16-bit depth.", low=1e-6, high=1.0)
     min_depth_m: float = option(0.2, "Nearer depth is ignored.", low=0.0, high=10.0)
     max_depth_m: float = option(5.0, "Farther depth is ignored.", low=0.1, high=200.0)
-    min_range_m: float = option(1.0, "Nearer LiDAR points are ignored (the robot itself).", low=0.0, high=50.0)
+    min_range_m: float = option(
+        1.0, "Nearer LiDAR points are ignored (the robot itself).", low=0.0, high=50.0
+    )
     max_range_m: float = option(40.0, "Farther LiDAR points are ignored.", low=0.5, high=500.0)
     clear_map_on_time_jump: bool = option(
         False, "Clear the map, too, when the clock jumps back (a bag that loops)."
@@ -82,11 +80,18 @@ class MapConfig:
         12.0, "What is nearer to the robot than this is labelled and published.", low=0.5, high=500.0
     )
     budget_mb: float = option(
-        512.0, "Most memory that the map may take; the farthest chunks are forgotten first.", low=1.0, high=1e6
+        512.0,
+        "Most memory that the map may take; the farthest chunks are forgotten first.",
+        low=1.0,
+        high=1e6,
     )
     carving: bool = option(True, "Remove voxels that a sensor looks through.")
     min_weight: float = option(
-        1.5, "Voxels with less evidence are not published (single noisy points).", low=0.0, high=100.0, live=True
+        1.5,
+        "Voxels with less evidence are not published (single noisy points).",
+        low=0.0,
+        high=100.0,
+        live=True,
     )
 
 
@@ -107,7 +112,10 @@ class SemanticsConfig:
     )
     device: str = option("auto", "Where tensors live.", choices=("auto", "cpu", "cuda"))
     feature_channels: int = option(
-        64, "Channels kept of an image feature, a voxel costs twice as many bytes. 0 keeps all.", low=0, high=4096
+        64,
+        "Channels kept of an image feature, a voxel costs twice as many bytes. 0 keeps all.",
+        low=0,
+        high=4096,
     )
     keyframe_distance_m: float = option(
         0.25, "Encode an image after the camera moved this far …", low=0.0, high=100.0, live=True
@@ -118,9 +126,7 @@ class SemanticsConfig:
     unknown_below: float = option(
         0.05, "Labels with less confidence become unknown.", low=0.0, high=1.0, live=True
     )
-    smoothing_sweeps: int = option(
-        3, "Sweeps that let neighbouring voxels agree. 0: none.", low=0, high=50
-    )
+    smoothing_sweeps: int = option(3, "Sweeps that let neighbouring voxels agree. 0: none.", low=0, high=50)
     threads: int = option(
         0, "CPU threads for the encoder. 0: half of the cores, at least one.", low=0, high=256
     )
@@ -171,9 +177,7 @@ def settings(tree: type = Config, prefix: str = "") -> Iterator[Setting]:
         if is_dataclass(kind):
             yield from settings(kind, f"{prefix}{leaf.name}.")  # type: ignore[arg-type]
         else:
-            yield Setting(
-                f"{prefix}{leaf.name}", kind, getattr(default, leaf.name), **leaf.metadata
-            )
+            yield Setting(f"{prefix}{leaf.name}", kind, getattr(default, leaf.name), **leaf.metadata)
 
 
 def from_mapping(values: Mapping[str, Any]) -> Config:

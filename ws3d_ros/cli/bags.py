@@ -44,18 +44,32 @@ class BagTopics:
         return self.lidar is not None and self.depth is None
 
 
-@contextmanager
-def open_bag(path: Path) -> Iterator[AnyReader]:
-    """A reader of a rosbag2 folder, or of one .db3 or .mcap file.
+def bag_folder(path: Path) -> Path:
+    """The folder of a rosbag2, given the folder or a file in it.
 
     Raises:
         BagError: if there is no bag there.
     """
-    if not path.exists():
-        raise BagError(f"there is no bag at '{path}'")
-    folder = path.parent if path.suffix in (".db3", ".mcap") and (path.parent / "metadata.yaml").exists() else path
+    folder = path.parent if path.is_file() else path
+    if not (folder / "metadata.yaml").exists():
+        hint = (
+            "; `ros2 bag reindex` writes it"
+            if any(folder.glob("*.db3")) or any(folder.glob("*.mcap"))
+            else ""
+        )
+        raise BagError(f"there is no rosbag2 at '{path}': {folder / 'metadata.yaml'} is missing{hint}")
+    return folder
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[AnyReader]:
+    """A reader of a rosbag2.
+
+    Raises:
+        BagError: if there is no bag there.
+    """
     try:
-        with AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+        with AnyReader([bag_folder(path)], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
             yield reader
     except AnyReaderError as error:
         raise BagError(f"'{path}' is no rosbag2 that can be read: {error}") from error
@@ -84,7 +98,9 @@ def find_topics(
         depth = depth or only(prefer_registered(depths), "depth")
         lidar = lidar or only(lidars, "lidar")
         if not (color or depth or lidar):
-            raise BagError(f"'{path}' has no image and no point cloud; its topics: {', '.join(types) or 'none'}")
+            raise BagError(
+                f"'{path}' has no image and no point cloud; its topics: {', '.join(types) or 'none'}"
+            )
         return BagTopics(
             color,
             depth,
@@ -126,7 +142,9 @@ def only(candidates: set[str], role: str) -> str | None:
         BagError: if there are several.
     """
     if len(candidates) > 1:
-        raise BagError(f"several topics could be the {role}: {', '.join(sorted(candidates))}. Say --{role} TOPIC.")
+        raise BagError(
+            f"several topics could be the {role}: {', '.join(sorted(candidates))}. Say --{role} TOPIC."
+        )
     return next(iter(candidates), None)
 
 
