@@ -1,0 +1,258 @@
+"""Rooms out of a seed: floors, walls with openings, doors and windows, then furniture.
+
+The same seed gives the same flat, to the last bit, on the same libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ws3d_ros.training.scenes import made
+from ws3d_ros.training.scenes.furnish import KINDS, Furnisher, Zone
+from ws3d_ros.training.scenes.furniture import Model, by_word, load_mesh
+from ws3d_ros.training.scenes.mesh import Mesh, box, join
+from ws3d_ros.training.scenes.scene import Room, Scene, Thing
+
+WALL_M = 0.12
+DOORWAY_M = (1.0, 2.08)
+_SIDES = {  # outward axis, sign, and the yaw of something that stands with its back to the wall
+    "south": (1, -1, np.pi),
+    "north": (1, 1, 0.0),
+    "west": (0, -1, np.pi / 2),
+    "east": (0, 1, -np.pi / 2),
+}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A hole in a wall, from ``start_m`` along the wall; a model may fill it."""
+
+    start_m: float
+    width_m: float
+    bottom_m: float
+    top_m: float
+    model: Model | None = None
+
+
+def make_scene(seed: int, kinds: Sequence[str] | None = None) -> Scene:
+    """A furnished flat of one or two rooms.
+
+    Args:
+        seed: decides everything.
+        kinds: what the rooms are (keys of ``furnish.KINDS``), west to east; chosen at random if None.
+    """
+    rng = np.random.default_rng(seed)
+    if kinds is None:
+        kinds = rng.choice(sorted(KINDS), size=1 if rng.random() < 0.6 else 2, replace=False).tolist()
+    rooms = _rooms(rng, kinds)
+    doorway = Opening(
+        float(rng.uniform(0.3, max(0.35, rooms[0].size_m[1] - DOORWAY_M[0] - 0.3))), DOORWAY_M[0], 0.0, DOORWAY_M[1]
+    )
+    things: list[Thing] = []
+    for index, room in enumerate(rooms):
+        zones = []
+        if index > 0:
+            zones.append(_keep_clear(room, "west", doorway, 0.9))
+        if index + 1 < len(rooms):
+            zones.append(_keep_clear(room, "east", doorway, 0.9))
+        shared = {"west": doorway} if index > 0 else {"east": doorway} if len(rooms) > 1 else {}
+        shell, more = _shell(rng, room, shared, skip_west=index > 0)
+        things += shell
+        things += Furnisher(rng, room, [*zones, *more]).furnish()
+    centres = [room.centre_m + rng.uniform(-0.5, 0.5, 2) for room in rooms]
+    return Scene(
+        rooms=tuple(rooms),
+        things=tuple(things),
+        sun=_unit(np.array([rng.normal(), rng.normal(), rng.uniform(0.5, 1.5)])),
+        ambient=float(rng.uniform(0.42, 0.62)),
+        lamps_m=np.array([[*centre, room.height_m - 0.4] for centre, room in zip(centres, rooms, strict=True)]),
+        lamp_color=np.array([1.0, rng.uniform(0.85, 1.0), rng.uniform(0.7, 1.0)]) * rng.uniform(0.5, 0.9),
+    )
+
+
+def _rooms(rng: np.random.Generator, kinds: Sequence[str]) -> list[Room]:
+    depth, height = float(rng.uniform(3.2, 5.0)), float(rng.uniform(2.4, 2.9))
+    rooms, x = [], 0.0
+    for kind in kinds:
+        low, high = KINDS[kind].width_m
+        width = float(rng.uniform(low, high))
+        rooms.append(Room(kind, (x, 0.0), (x + width, depth), height))
+        x += width + WALL_M
+    return rooms
+
+
+def _shell(
+    rng: np.random.Generator, room: Room, shared: dict[str, Opening], skip_west: bool
+) -> tuple[list[Thing], list[Zone]]:
+    """Floor, ceiling and walls with what fills their openings, and the zones to keep clear."""
+    kind = KINDS[room.kind]
+    (x0, y0), (x1, y1) = room.low_m, room.high_m
+    shade = rng.uniform(0.55, 0.97) * np.array([1, rng.uniform(0.9, 1.02), rng.uniform(0.8, 1.02)])
+    papers = {
+        "plaster": made.plaster(rng, shade),
+        "paper": made.wallpaper(rng, shade),
+        "tiles": made.tiles(rng, shade),
+    }
+    paper = papers[str(rng.choice(kind.walls))]
+    floor = _floor(rng, str(rng.choice(kind.floors)))
+    pad = WALL_M
+    east_pad = pad if "east" not in shared else pad / 2
+    west_pad = pad if "west" not in shared else pad / 2
+    outline = [x0 - west_pad, y0 - pad], [x1 + east_pad, y1 + pad]
+    things = [
+        Thing("floor", box([*outline[0], -0.1], [*outline[1], 0.0], np.ones(3), floor, rng.uniform(0.9, 1.6))),
+        Thing(
+            "ceiling",
+            box([*outline[0], room.height_m], [*outline[1], room.height_m + 0.1], np.ones(3) * rng.uniform(0.85, 1)),
+        ),
+    ]
+    plain = [side for side in _SIDES if side not in shared]
+    order = rng.permutation(plain).tolist()
+    zones: list[Zone] = []
+    for side in _SIDES:
+        if side == "west" and skip_west:
+            continue
+        openings = [shared[side]] if side in shared else []
+        if side in order[:2]:
+            openings += _windows(rng, room, side) if rng.random() < 0.8 else []
+        elif side == order[2 % len(order)]:
+            openings += _door(rng, room, side)
+        things.append(Thing("wall", _wall(room, side, openings, paper)))
+        for hole in openings:
+            if hole.model is not None:
+                things.append(_filling(room, side, hole))
+                zones.append(_keep_clear(room, side, hole, 0.8 if hole.bottom_m == 0 else 0.2))
+                if hole.model.word == "window" and rng.random() < 0.5:
+                    things += _curtains(rng, room, side, hole)
+    baseboard = rng.uniform(0.3, 0.95) * np.ones(3)
+    if rng.random() < 0.7:
+        things = [
+            Thing("wall", join([t.mesh, _baseboard(room, t.mesh, baseboard)])) if t.word == "wall" else t for t in things
+        ]
+    return things, zones
+
+
+def _floor(rng: np.random.Generator, material: str) -> np.ndarray:
+    wood = np.array([0.72, 0.52, 0.34]) * rng.uniform(0.5, 1.25)
+    stone = rng.uniform(0.35, 0.9) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.8, 1)])
+    if material == "planks":
+        return made.planks(rng, wood)
+    return made.tiles(rng, stone) if material == "tiles" else made.cloth(rng, rng.uniform(0.25, 0.8, 3))
+
+
+def _wall(room: Room, side: str, openings: Sequence[Opening], image: np.ndarray) -> Mesh:
+    """The wall as boxes around its openings, which must not overlap."""
+    length = _length(room, side)
+    ends = (-WALL_M, length + WALL_M) if _SIDES[side][0] == 1 else (0.0, length)
+    pieces, at = [], ends[0]
+    for hole in sorted(openings, key=lambda hole: hole.start_m):
+        stop = hole.start_m + hole.width_m
+        pieces += [(at, hole.start_m, 0.0, room.height_m), (hole.start_m, stop, 0.0, hole.bottom_m)]
+        pieces.append((hole.start_m, stop, hole.top_m, room.height_m))
+        at = stop
+    pieces.append((at, ends[1], 0.0, room.height_m))
+    boxes = []
+    for start, stop, bottom, top in pieces:
+        if stop - start > 1e-6 and top - bottom > 1e-6:
+            low, high = _along(room, side, start, stop, 0.0, WALL_M)
+            boxes.append(box([*low, bottom], [*high, top], np.ones(3), image, 1.1))
+    return join(boxes)
+
+
+def _baseboard(room: Room, wall: Mesh, color: np.ndarray) -> Mesh:
+    """A strip at the foot of a wall, on the room's side, where the wall reaches the floor."""
+    strips = []
+    for start in range(0, len(wall.position_m), 36):
+        low, high = wall.position_m[start : start + 36].min(0), wall.position_m[start : start + 36].max(0)
+        if low[2] > 0:
+            continue
+        axis = int(np.argmin(high[:2] - low[:2]))
+        inside = -1 if low[axis] > room.centre_m[axis] else 1
+        foot_low, foot_high = low.copy(), high.copy()
+        foot_high[2] = 0.08
+        face = high[axis] if inside > 0 else low[axis]
+        foot_low[axis], foot_high[axis] = sorted((face, face + inside * 0.012))
+        strips.append(box(foot_low, foot_high, color))
+    return join(strips)
+
+
+def _windows(rng: np.random.Generator, room: Room, side: str) -> list[Opening]:
+    length = _length(room, side)
+    choice = by_word()["window"]
+    model = choice[rng.integers(len(choice))]
+    width, _, height = model.size_m
+    height = min(height, room.height_m - model.elevation_m - 0.1)
+    count = 2 if length > 4.2 and width < 1.2 and rng.random() < 0.4 else 1
+    room_each = length / count
+    if room_each < width + 0.4:
+        return []
+    return [
+        Opening(
+            float(index * room_each + rng.uniform(0.2, room_each - width - 0.2)),
+            width,
+            model.elevation_m,
+            model.elevation_m + height,
+            model,
+        )
+        for index in range(count)
+    ]
+
+
+def _door(rng: np.random.Generator, room: Room, side: str) -> list[Opening]:
+    choice = by_word()["door"]
+    model = choice[rng.integers(len(choice))]
+    start = float(rng.uniform(0.15, _length(room, side) - model.size_m[0] - 0.15))
+    return [Opening(start, model.size_m[0], 0.0, model.size_m[2], model)]
+
+
+def _filling(room: Room, side: str, hole: Opening) -> Thing:
+    """The door or window of an opening, in the middle of the wall."""
+    assert hole.model is not None
+    low, high = _along(room, side, hole.start_m, hole.start_m + hole.width_m, 0.0, WALL_M)
+    mesh = load_mesh(hole.model).scaled_to((hole.width_m, hole.model.size_m[1], hole.top_m - hole.bottom_m))
+    return Thing(
+        hole.model.word, mesh.moved(_SIDES[side][2], [*((low + high) / 2), hole.bottom_m]), hole.model
+    )
+
+
+def _curtains(rng: np.random.Generator, room: Room, side: str, hole: Opening) -> list[Thing]:
+    """A pair at the sides of a window."""
+    width = rng.uniform(0.3, 0.6)
+    bottom = 0.05 if rng.random() < 0.7 else max(0.05, hole.bottom_m - 0.15)
+    mesh = made.curtain(rng, width, min(hole.top_m + 0.15, room.height_m - 0.02) - bottom)
+    pair = []
+    for middle in (hole.start_m - 0.3 * width, hole.start_m + hole.width_m + 0.3 * width):
+        low, high = _along(room, side, middle, middle, -0.22, -0.22)
+        pair.append(Thing("curtain", mesh.moved(_SIDES[side][2], [*((low + high) / 2), bottom])))
+    return pair
+
+
+def _keep_clear(room: Room, side: str, hole: Opening, depth_m: float) -> Zone:
+    """The space in front of an opening, where nothing may stand."""
+    low, high = _along(room, side, hole.start_m, hole.start_m + hole.width_m, -depth_m, 0.0)
+    return Zone((*low, hole.bottom_m), (*high, hole.top_m))
+
+
+def _length(room: Room, side: str) -> float:
+    return room.size_m[1 - _SIDES[side][0]]
+
+
+def _along(
+    room: Room, side: str, start: float, stop: float, near: float, far: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (2,) of a rectangle along a wall; ``near`` and ``far`` are metres outwards from its face."""
+    axis, sign, _ = _SIDES[side]
+    face = room.high_m[axis] if sign > 0 else room.low_m[axis]
+    across = sorted((face + sign * near, face + sign * far))
+    along = room.low_m[1 - axis] + start, room.low_m[1 - axis] + stop
+    low, high = np.empty(2), np.empty(2)
+    low[axis], high[axis] = across
+    low[1 - axis], high[1 - axis] = along
+    return low, high
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
