@@ -37,9 +37,7 @@ def certainty(probability: Tensor) -> Tensor:
     return (1.0 - entropy / torch.tensor(float(count)).log()).clamp(0.0, 1.0)
 
 
-def decide(
-    probability: Tensor, names: int, observed: Tensor, unknown_below: float
-) -> tuple[Tensor, Tensor]:
+def decide(probability: Tensor, names: int, observed: Tensor, unknown_below: float) -> tuple[Tensor, Tensor]:
     """The most likely word of each voxel, or unknown.
 
     Unknown are voxels of which nothing was observed, those for which a background word wins, and

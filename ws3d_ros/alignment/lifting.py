@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import interpolate, max_pool2d, normalize
 
 from ws3d_ros.alignment.labelling import certainty, word_probabilities
 from ws3d_ros.reconstruction.window import Patch, Window
@@ -63,9 +63,7 @@ def lift(
 
 def sample_grid(grid: Tensor, height: int, width: int) -> Tensor:
     """(K, h, w) to (K, height, width), bilinear between the cells' centres, edge to edge."""
-    return torch.nn.functional.interpolate(
-        grid[None], size=(height, width), mode="bilinear", align_corners=False
-    )[0]
+    return interpolate(grid[None], size=(height, width), mode="bilinear", align_corners=False)[0]
 
 
 def visible(rendered_m: Tensor, measured_m: Tensor | None, voxel_size_m: float) -> Tensor:
@@ -123,7 +121,7 @@ def viewing_cosine(normal: Tensor, camera: Pinhole, T_map_camera: object) -> Ten
     v = torch.arange(height, device=normal.device)
     x = ((u - small.cx) / small.fx).expand(height, width)
     y = ((v - small.cy) / small.fy)[:, None].expand(height, width)
-    ray = torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], dim=-1), dim=-1)
+    ray = normalize(torch.stack([x, y, torch.ones_like(x)], dim=-1), dim=-1)
     cosine = -(normal * (ray @ pose[:3, :3].T)).sum(-1)
     known = normal.abs().sum(-1) > 0
     return torch.where(known, cosine.clamp(min=GRAZING_COSINE), 0.5)

@@ -1,0 +1,55 @@
+"""What each voxel truly is, by the vote of the labelled pixels that fall into it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ws3d_ros.reconstruction.voxel_map import pack_keys
+from ws3d_ros.sensors.camera import back_project
+from ws3d_ros.sensors.frame import Frame
+
+
+class VoxelVotes:
+    """Counts, voxel by voxel, the classes of labelled pixels.
+
+    Pixels become voxels exactly as in the map: back-projected, moved to the map frame, floored.
+    """
+
+    def __init__(self, voxel_size_m: float, min_depth_m: float, max_depth_m: float, classes: int) -> None:
+        self._voxel_size_m = voxel_size_m
+        self._min_depth_m, self._max_depth_m = min_depth_m, max_depth_m
+        self._classes = classes
+        self._cells = torch.empty(0, 2, dtype=torch.int64)
+        self._counts = torch.empty(0, dtype=torch.int64)
+
+    def add(self, frame: Frame, truth: Tensor) -> None:
+        """Adds a frame with depth; ``truth`` is (H, W) integer classes, 0 for none."""
+        assert frame.depth_m is not None
+        depth = frame.depth_m
+        used = (depth >= self._min_depth_m) & (depth <= self._max_depth_m) & (truth > 0)
+        points = back_project(torch.where(used, depth, 0.0), frame.camera)[used].double()
+        pose = torch.from_numpy(frame.T_map_camera)
+        cells = ((points @ pose[:3, :3].T + pose[:3, 3]) / self._voxel_size_m).floor().long()
+        votes = torch.stack([pack_keys(cells), truth[used].long()], dim=1)
+        new, counts = votes.unique(dim=0, return_counts=True)
+        both, place = torch.cat([self._cells, new]).unique(dim=0, return_inverse=True)
+        self._counts = torch.zeros(len(both), dtype=torch.int64).index_add_(
+            0, place, torch.cat([self._counts, counts])
+        )
+        self._cells = both
+
+    def majority(self) -> tuple[Tensor, Tensor]:
+        """Keys (N,) int64, ascending, and the class with most votes (N,) int64; ties: the first class."""
+        keys, row = self._cells[:, 0].unique(return_inverse=True)
+        table = torch.zeros(len(keys), self._classes + 1, dtype=torch.int64)
+        table[row, self._cells[:, 1]] = self._counts
+        return keys, table.argmax(1)
+
+
+def look_up(keys: Tensor, wanted: Tensor, values: Tensor, absent: int) -> Tensor:
+    """``values`` at ``wanted`` keys; ``absent`` where ``keys`` (ascending) lacks one."""
+    if len(keys) == 0:
+        return torch.full_like(wanted, absent, dtype=values.dtype)
+    place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+    return torch.where(keys[place] == wanted, values[place], absent)
