@@ -1,0 +1,84 @@
+"""Mailboxes keep the newest; workers outlive exceptions."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ws3d_ros.node.reporter import KEEP_S, LOG_EVERY_S, Reporter
+from ws3d_ros.node.workers import Mailbox, Worker
+
+
+def drain(mailbox: Mailbox) -> list[object]:
+    done = []
+    while (work := mailbox.take(0.0)) is not None:
+        done.append(work())
+    return done
+
+
+@given(depth=st.integers(1, 4), senders=st.lists(st.sampled_from("abc"), max_size=30))
+def test_newest_of_each_sender_wins(depth: int, senders: list[str]) -> None:
+    mailbox = Mailbox("test", depth)
+    displaced = sum(
+        mailbox.put(sender, lambda sender=sender, i=i: (sender, i)) for i, sender in enumerate(senders)
+    )
+    expected = {
+        (sender, i)
+        for name in "abc"
+        for sender, i in [(s, i) for i, s in enumerate(senders) if s == name][-depth:]
+    }
+    done = drain(mailbox)
+    assert set(done) == expected
+    assert displaced == len(senders) - len(expected)
+    # What waits longest comes first.
+    assert done == sorted(done, key=lambda pair: pair[1])
+
+
+def test_requests_go_first_and_are_never_displaced() -> None:
+    mailbox = Mailbox("test")
+    mailbox.put("a", lambda: "measurement")
+    futures = [mailbox.request(lambda i=i: i) for i in range(5)]
+    assert len(mailbox) == 6
+    assert mailbox.oldest_s() > 0.0
+    assert mailbox.clear() == 1
+    drain(mailbox)
+    assert [future.result(0) for future in futures] == [0, 1, 2, 3, 4]
+    assert (len(mailbox), mailbox.oldest_s()) == (0, 0.0)
+
+
+def test_worker_outlives_exceptions() -> None:
+    errors: list[tuple[str, str]] = []
+    worker = Worker("mapping", Mailbox("test"), lambda name, error: errors.append((name, str(error))))
+
+    def fail() -> None:
+        raise RuntimeError("out of luck")
+
+    worker.start()
+    failed: Future[None] = worker.mailbox.request(fail)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        failed.result(10)
+    assert worker.mailbox.request(lambda: threading.current_thread().name).result(10) == "mapping"
+    assert worker.stop(10)
+    assert errors == [("mapping", "out of luck")]
+    assert worker.errors == 1
+
+
+def test_reporter_logs_seldom_and_remembers_for_a_while() -> None:
+    now_s, logged = [0.0], []
+    reporter = Reporter(logged.append, lambda: now_s[0])
+    for _ in range(10):
+        reporter.report("no_tf", "no transform")
+        reporter.report("silent", "nothing comes")
+    assert logged == ["no transform", "nothing comes"]
+    assert reporter.problems() == ["no transform", "nothing comes"]
+    now_s[0] = LOG_EVERY_S
+    reporter.report("no_tf", "still no transform")
+    assert logged[2:] == ["still no transform"]
+    reporter.solve("silent")
+    assert reporter.problems() == ["still no transform"]
+    now_s[0] += KEEP_S + 1.0
+    assert reporter.problems() == []

@@ -1,0 +1,137 @@
+"""One topic that the node listens to: found in the graph, followed when it changes, missed when silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from ws3d_ros.node.topics import (
+    CAMERA_INFO,
+    CLOUD,
+    COMPRESSED,
+    IMAGE,
+    Published,
+    Source,
+    candidates,
+    choose,
+    explain_silence,
+    similar,
+)
+
+CLASSES: dict[str, Any] = {
+    IMAGE: Image,
+    COMPRESSED: CompressedImage,
+    CAMERA_INFO: CameraInfo,
+    CLOUD: PointCloud2,
+}
+SILENT_AFTER_S = 3.0
+QUEUE_DEPTH = 5
+
+
+class Input:
+    """A base topic and the subscription that serves it."""
+
+    def __init__(self, node: Node, name: str, role: str, on_message: Callable[[Any], None]) -> None:
+        """
+        Args:
+            name: base topic, relative, before remapping.
+            role: ``color``, ``depth``, ``info`` or ``points``.
+            on_message: hears every message, on the executor's thread.
+        """
+        self.base = node.resolve_topic_name(name)
+        self.role = role
+        self.source: Source | None = None
+        self.last_s: float | None = None
+        self.since_s = time.monotonic()
+        self._node = node
+        self._on_message = on_message
+        self._subscription: Subscription[Any] | None = None
+
+    def look(self) -> bool:
+        """Subscribes to what is published now, unless messages flow; whether the source changed."""
+        if not self.is_silent(SILENT_AFTER_S) and self.source is not None:
+            return False
+        source = choose(self.base, self.role, self._published())
+        if source is None or source == self.source:
+            return False
+        self.close()
+        self.source = source
+        self._subscription = self._node.create_subscription(
+            CLASSES[source.type],
+            source.topic,
+            self._receive,
+            profile(source),
+            **self._overrides(source.topic),
+        )
+        return True
+
+    def is_silent(self, patience_s: float) -> bool:
+        """Whether nothing came for so long (since the node listens, before the first message)."""
+        return time.monotonic() - (self.last_s or self.since_s) > patience_s
+
+    def explain(self) -> str:
+        """Why nothing comes, and what to do."""
+        return explain_silence(self.base, self.role, self._types(), self.source is not None)
+
+    def has_alternatives(self) -> bool:
+        """Whether anything is published that could be meant: then silence is a mistake."""
+        return self.source is not None or bool(similar(self.base, self.role, self._types()))
+
+    def close(self) -> None:
+        """Ends the subscription."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def _receive(self, message: Any) -> None:
+        self.last_s = time.monotonic()
+        self._on_message(message)
+
+    def _published(self) -> list[Published]:
+        return [
+            Published(
+                topic,
+                offer.topic_type,
+                offer.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+                offer.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+            )
+            for topic in {topic for topic, _ in candidates(self.base, self.role)}
+            for offer in self._node.get_publishers_info_by_topic(topic)
+        ]
+
+    def _types(self) -> dict[str, str]:
+        """Published topics and their types; those that only have subscribers are left out."""
+        return {
+            topic: types[0]
+            for topic, types in self._node.get_topic_names_and_types()
+            if types[0] in CLASSES and self._node.count_publishers(topic) > 0
+        }
+
+    def _overrides(self, topic: str) -> dict[str, Any]:
+        """Quality of service that the user set with ``qos_overrides.TOPIC.subscription.POLICY``.
+
+        Only what was set is handed to rclpy: it would keep its first default for ever, and a
+        driver that comes back with another reliability could not be followed.
+        """
+        given = [
+            kind
+            for kind in QoSPolicyKind
+            if self._node.has_parameter(f"qos_overrides.{topic}.subscription.{kind.name.lower()}")
+        ]
+        return {"qos_overriding_options": QoSOverridingOptions(given)} if given else {}
+
+
+def profile(source: Source) -> QoSProfile:
+    """Sensor data: a short queue, and as reliable as all publishers offer."""
+    return QoSProfile(
+        depth=QUEUE_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if source.reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if source.latched else DurabilityPolicy.VOLATILE,
+    )

@@ -1,0 +1,89 @@
+"""One box and one name for each object, in RViz's markers, with ids that stay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from geometry_msgs.msg import Point, Quaternion, Vector3
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from ws3d_ros.instances.grouping import Instance
+
+BOXES, NAMES = "objects", "names"
+BOX_OPACITY = 0.35
+TEXT_HEIGHT_M = 0.15
+
+
+class MarkerBoard:
+    """Remembers what is shown, so that what is gone gets deleted and nothing flickers."""
+
+    def __init__(self) -> None:
+        self._shown: set[int] = set()
+
+    def wipe(self, header: Header) -> MarkerArray:
+        """Deletes everything, also what an earlier run of the node left."""
+        self._shown = set()
+        return MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
+
+    def update(
+        self, instances: Sequence[Instance], names: Sequence[str], colors: np.ndarray, header: Header
+    ) -> MarkerArray:
+        """Adds or changes the objects that are there, deletes those that are not any more.
+
+        Args:
+            names, colors: name and (C, 3) uint8 colour of each label, ``unknown`` first.
+        """
+        here = {instance.id for instance in instances}
+        gone = [
+            Marker(header=header, ns=ns, id=old, action=Marker.DELETE)
+            for old in sorted(self._shown - here)
+            for ns in (BOXES, NAMES)
+        ]
+        self._shown = here
+        shown = [
+            marker
+            for instance in instances
+            for marker in (
+                box(instance, colors[instance.label], header),
+                text(instance, names[instance.label], header),
+            )
+        ]
+        return MarkerArray(markers=gone + shown)
+
+
+def box(instance: Instance, color: np.ndarray, header: Header) -> Marker:
+    """The upright box of an object."""
+    marker = Marker(header=header, ns=BOXES, id=int(instance.id), type=Marker.CUBE, action=Marker.ADD)
+    marker.pose.position = point(*instance.box_center_m)
+    half = float(instance.box_yaw_rad) / 2
+    marker.pose.orientation = Quaternion(x=0.0, y=0.0, z=math.sin(half), w=math.cos(half))
+    length, width, height = (float(size) for size in instance.box_size_m)
+    marker.scale = Vector3(x=length, y=width, z=height)
+    marker.color = rgba(color, BOX_OPACITY)
+    return marker
+
+
+def text(instance: Instance, name: str, header: Header) -> Marker:
+    """Name, number and confidence above the box."""
+    marker = Marker(header=header, ns=NAMES, id=int(instance.id), action=Marker.ADD)
+    marker.type = Marker.TEXT_VIEW_FACING
+    x, y, z = instance.box_center_m
+    marker.pose.position = point(x, y, z + instance.box_size_m[2] / 2 + TEXT_HEIGHT_M)
+    marker.pose.orientation.w = 1.0
+    marker.scale.z = TEXT_HEIGHT_M
+    marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    marker.text = f"{name} {instance.id} ({100 * instance.confidence:.0f} %)"
+    return marker
+
+
+def point(x: float, y: float, z: float) -> Point:
+    return Point(x=float(x), y=float(y), z=float(z))
+
+
+def rgba(color: np.ndarray, opacity: float) -> ColorRGBA:
+    """(3,) uint8 to a colour message."""
+    r, g, b = (float(channel) / 255.0 for channel in color)
+    return ColorRGBA(r=r, g=g, b=b, a=float(opacity))

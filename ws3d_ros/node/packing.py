@@ -1,0 +1,90 @@
+"""Voxels to the bytes of a PointCloud2.
+
+The cloud is one structured numpy array, handed over as ``array.array``: the only way in which
+rclpy takes a large ``data`` field without looking at every byte (benchmarks/packing.py).
+"""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from ws3d_ros.reconstruction.window import Window
+
+POINT = np.dtype(
+    [
+        ("x", "<f4"),
+        ("y", "<f4"),
+        ("z", "<f4"),
+        ("rgb", "<u4"),
+        ("label", "<u4"),
+        ("instance", "<u4"),
+        ("confidence", "<f4"),
+        ("rgb_camera", "<u4"),
+    ]
+)
+"""32 bytes a point. ``rgb``: the label's colour, 0x00RRGGBB (RViz and PCL read its bits as a
+float). ``rgb_camera``: the colour that cameras saw, 0xAARRGGBB, alpha 255 where one did and 0
+where none did."""
+
+FIELDS = [
+    PointField(
+        name=name,
+        offset=POINT.fields[name][1],  # type: ignore[index]
+        datatype=PointField.UINT32 if name in ("label", "instance", "rgb_camera") else PointField.FLOAT32,
+        count=1,
+    )
+    for name in POINT.names or ()
+]
+
+
+def pack_palette(palette: np.ndarray) -> np.ndarray:
+    """(C, 3) uint8 RGB to (C,) uint32 0x00RRGGBB."""
+    wide = palette.astype(np.uint32)
+    return wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2]
+
+
+def pack_points(window: Window, palette: np.ndarray, min_weight: float) -> np.ndarray:
+    """The voxels of a window as (N,) of :data:`POINT`; those with less evidence are left out.
+
+    Args:
+        palette: (C,) uint32 from :func:`pack_palette`, one for each label, ``unknown`` first.
+        min_weight: least ``window.weight``.
+    """
+    kept = window.weight >= min_weight
+    label = window.label[kept].cpu().numpy()
+    color = window.color[kept].cpu().numpy()
+    xyz = window.points_m[kept].cpu().numpy()
+    points = np.empty(len(label), POINT)
+    points["x"], points["y"], points["z"] = xyz[:, 0], xyz[:, 1], xyz[:, 2]
+    points["rgb"] = palette[label]
+    points["label"] = label
+    points["instance"] = window.instance[kept].cpu().numpy()
+    points["confidence"] = window.confidence[kept].cpu().numpy()
+    points["rgb_camera"] = _pack_camera_color(color)
+    return points
+
+
+def _pack_camera_color(color: np.ndarray) -> np.ndarray:
+    """(N, 3) float32 RGB 0..255, NaN where unseen, to (N,) uint32 0xAARRGGBB."""
+    seen = ~np.isnan(color[:, 0])
+    wide = np.where(seen[:, None], color + 0.5, 0.0).clip(0, 255).astype(np.uint32)
+    return seen.astype(np.uint32) * 0xFF000000 | wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2]
+
+
+def pack_cloud(points: np.ndarray, header: Header) -> PointCloud2:
+    """A cloud message of (N,) :data:`POINT`, unorganised, without invalid points."""
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=FIELDS,
+        is_bigendian=False,
+        point_step=POINT.itemsize,
+        row_step=POINT.itemsize * len(points),
+        data=array.array("B", points.tobytes()),
+        is_dense=True,
+    )

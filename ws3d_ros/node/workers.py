@@ -1,0 +1,132 @@
+"""Threads between the callbacks and the pipeline: bounded mailboxes, and workers that outlive errors."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[], object]
+Result = TypeVar("Result")
+IDLE_S = 0.2
+
+
+class Mailbox:
+    """Work that waits for one worker.
+
+    Measurements come by sender; of each sender only the newest few are kept, so that a slow
+    worker is late by little. Requests are never displaced, and go first.
+    """
+
+    def __init__(self, name: str, depth: int = 1) -> None:
+        self.name = name
+        self._depth = depth
+        self._requests: deque[tuple[float, Work]] = deque()
+        self._letters: dict[str, deque[tuple[float, Work]]] = {}
+        self._changed = threading.Condition()
+
+    def put(self, sender: str, work: Work) -> bool:
+        """Adds a measurement; whether an older one of the same sender had to go."""
+        with self._changed:
+            letters = self._letters.setdefault(sender, deque())
+            displaced = len(letters) >= self._depth
+            if displaced:
+                letters.popleft()
+            letters.append((time.monotonic(), work))
+            self._changed.notify()
+        return displaced
+
+    def request(self, work: Callable[[], Result]) -> Future[Result]:
+        """Adds something that must be done; the future holds its result or its exception."""
+        future: Future[Result] = Future()
+
+        def answer() -> None:
+            try:
+                result = work()
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+            future.set_result(result)
+
+        with self._changed:
+            self._requests.append((time.monotonic(), answer))
+            self._changed.notify()
+        return future
+
+    def take(self, timeout_s: float) -> Work | None:
+        """The next work, requests first, then what waits longest; None if there is none in time."""
+        with self._changed:
+            if not self._changed.wait_for(self._waiting, timeout_s):
+                return None
+            if self._requests:
+                return self._requests.popleft()[1]
+            longest = min((letters for letters in self._letters.values() if letters), key=lambda q: q[0][0])
+            return longest.popleft()[1]
+
+    def clear(self) -> int:
+        """Throws the measurements away, keeps the requests; how many there were."""
+        with self._changed:
+            count = sum(len(letters) for letters in self._letters.values())
+            self._letters.clear()
+        return count
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._waiting())
+
+    def oldest_s(self) -> float:
+        """Age of what waits longest, seconds; 0 when nothing waits."""
+        with self._changed:
+            waiting = self._waiting()
+        return time.monotonic() - min(waiting) if waiting else 0.0
+
+    def _waiting(self) -> list[float]:
+        queues = [self._requests, *self._letters.values()]
+        return [since for queue in queues for since, _ in queue]
+
+
+class Worker:
+    """One thread that does what comes into its mailbox.
+
+    An exception is logged, counted and survived.
+    """
+
+    def __init__(self, name: str, mailbox: Mailbox, on_error: Callable[[str, Exception], None]) -> None:
+        """``on_error`` hears the worker's name and the exception, on the worker's thread."""
+        self.name = name
+        self.mailbox = mailbox
+        self.errors = 0
+        self.busy_since_s: float | None = None
+        self._on_error = on_error
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Asks the thread to end after what it is doing; whether it did in time."""
+        self._stopping.set()
+        self.mailbox.request(lambda: None)  # wakes it
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            work = self.mailbox.take(IDLE_S)
+            if work is None:
+                continue
+            self.busy_since_s = time.monotonic()
+            try:
+                work()
+            except Exception as error:
+                self.errors += 1
+                self._on_error(self.name, error)
+            finally:
+                self.busy_since_s = None
