@@ -7,6 +7,10 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 
+class EncoderError(RuntimeError):
+    """An encoder that cannot be had here. The message says why and what to do."""
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """Images and words to unit vectors of one space.
@@ -17,12 +21,14 @@ class Encoder(Protocol):
             that is saved names its space.
         name: what to call this encoder in messages, e.g. ``open_clip ViT-B-16/dfn2b``.
         logit_scale: cosines times this are logits of the encoder's own softmax over words.
+        templates: sentences with ``{}`` for a word, as its text side likes them.
     """
 
     dim: int
     space: str
     name: str
     logit_scale: float
+    templates: tuple[str, ...]
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """(C, D) float32 unit vectors, one per text."""
