@@ -47,24 +47,21 @@ def pack_palette(palette: np.ndarray) -> np.ndarray:
     return wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2]
 
 
-def pack_points(window: Window, palette: np.ndarray, min_weight: float) -> np.ndarray:
-    """The voxels of a window as (N,) of :data:`POINT`; those with less evidence are left out.
+def pack_points(window: Window, palette: np.ndarray) -> np.ndarray:
+    """The voxels of a window as (N,) of :data:`POINT`.
 
     Args:
         palette: (C,) uint32 from :func:`pack_palette`, one for each label, ``unknown`` first.
-        min_weight: least ``window.weight``.
     """
-    kept = window.weight >= min_weight
-    label = window.label[kept].cpu().numpy()
-    color = window.color[kept].cpu().numpy()
-    xyz = window.points_m[kept].cpu().numpy()
+    label = window.label.cpu().numpy()
+    xyz = window.points_m.cpu().numpy()
     points = np.empty(len(label), POINT)
     points["x"], points["y"], points["z"] = xyz[:, 0], xyz[:, 1], xyz[:, 2]
     points["rgb"] = palette[label]
     points["label"] = label
-    points["instance"] = window.instance[kept].cpu().numpy()
-    points["confidence"] = window.confidence[kept].cpu().numpy()
-    points["rgb_camera"] = _pack_camera_color(color)
+    points["instance"] = window.instance.cpu().numpy()
+    points["confidence"] = window.confidence.cpu().numpy()
+    points["rgb_camera"] = _pack_camera_color(window.color.cpu().numpy())
     return points
 
 

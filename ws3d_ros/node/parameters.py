@@ -42,7 +42,7 @@ def declare(node: Node) -> None:
         ConfigError: names a parameter that is unknown or has a value that does not fit.
     """
     known = {**SETTINGS, AUTOSTART.name: AUTOSTART}
-    for name in node.list_parameters([], 0).result.names:
+    for name in node.list_parameters([], 0).names:
         if name not in known and name not in ROS_OWN and not name.startswith(ROS_OWN_PREFIX):
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""

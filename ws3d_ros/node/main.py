@@ -1,0 +1,75 @@
+"""``ros2 run ws3d_ros perception``: starts the node and ends it cleanly.
+
+Exit codes: 0 ended by a signal or by ROS; 1 a bug; 2 a parameter or argument that does not fit;
+3 the node could not be configured (the log says why).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+# Before torch is imported: OpenMP threads that spin while they wait steal the time of everything
+# else on a robot's computer.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("KMP_BLOCKTIME", "0")
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
+
+from ws3d_ros.config import ConfigError
+
+OK, BUG, BAD_PARAMETER, NOT_CONFIGURED = 0, 1, 2, 3
+END_WITHIN_S = 1.8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the node until a signal ends it; returns the exit code."""
+    log = get_logger("ws3d")
+    try:
+        rclpy.init(args=list(sys.argv if arguments is None else arguments))
+    except Exception as error:
+        log.fatal(f"ROS does not accept the arguments: {error}")
+        return BAD_PARAMETER
+    # A signal may find the main thread inside a long call (an encoder that loads); the end has a deadline.
+    rclpy.get_default_context().on_shutdown(end_soon)
+    node = None
+    try:
+        # Heavy imports come after the arguments were accepted.
+        from ws3d_ros.node.perception_node import PerceptionNode
+
+        node = PerceptionNode()
+        if not node.autostart():
+            return NOT_CONFIGURED
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (ConfigError, ParameterException) as error:
+        log.fatal(str(error))
+        return BAD_PARAMETER
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        # A second Ctrl-C must not interrupt the clean-up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if node is not None:
+            node.end()
+        rclpy.try_shutdown()
+    return OK
+
+
+def end_soon() -> None:
+    """Ends the process even if a thread is still busy in native code."""
+    timer = threading.Timer(END_WITHIN_S, os._exit, [OK])
+    timer.daemon = True
+    timer.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What the node tells about itself: ``~/status`` and ``/diagnostics``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+from ws3d_ros.msg import DropCount, PipelineStatus, QueueAge, SensorCount, StageTime
+from ws3d_ros.stopwatch import peak_memory_bytes
+
+
+@dataclass(frozen=True)
+class Count:
+    """Measurements of one sensor."""
+
+    received: int
+    used: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Everything that the status says, as plain values.
+
+    Attributes:
+        stages_ms: ``count``, ``p50`` and ``p95`` by stage, see ``Stopwatch.summary_ms``.
+        queues: (length, age of the oldest in seconds) by name.
+    """
+
+    state: str
+    problems: Sequence[str]
+    sensors: Mapping[str, Count]
+    stages_ms: Mapping[str, Mapping[str, float]]
+    queues: Mapping[str, tuple[int, float]]
+    voxels: int
+    map_bytes: int
+    budget_bytes: int
+    encoder: str
+    encoder_why: str
+    latencies_ms: Sequence[float]
+    worker_errors: int
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """Median and 95th percentile; zeros of nothing."""
+    if not values:
+        return 0.0, 0.0
+    p50, p95 = np.percentile(np.fromiter(values, float), [50, 95])
+    return float(p50), float(p95)
+
+
+def status_message(health: Health, header: Header) -> PipelineStatus:
+    """The message on ``~/status``."""
+    latency_p50, latency_p95 = percentiles(health.latencies_ms)
+    return PipelineStatus(
+        header=header,
+        state=health.state,
+        problems=list(health.problems),
+        sensors=[
+            SensorCount(
+                sensor=name,
+                received=int(count.received),
+                used=int(count.used),
+                dropped=[DropCount(reason=why, count=int(n)) for why, n in sorted(count.dropped.items())],
+            )
+            for name, count in health.sensors.items()
+        ],
+        stages=[
+            StageTime(
+                stage=name, count=int(times["count"]), p50_ms=float(times["p50"]), p95_ms=float(times["p95"])
+            )
+            for name, times in health.stages_ms.items()
+        ],
+        queues=[
+            QueueAge(queue=name, length=int(length), oldest_s=float(age_s))
+            for name, (length, age_s) in health.queues.items()
+        ],
+        voxels=int(health.voxels),
+        map_bytes=int(health.map_bytes),
+        budget_bytes=int(health.budget_bytes),
+        rss_bytes=int(psutil.Process().memory_info().rss),
+        peak_rss_bytes=int(peak_memory_bytes()),
+        encoder=health.encoder,
+        encoder_why=health.encoder_why,
+        latency_p50_ms=latency_p50,
+        latency_p95_ms=latency_p95,
+        worker_errors=int(health.worker_errors),
+    )
+
+
+def diagnostics_message(name: str, status: PipelineStatus) -> DiagnosticArray:
+    """The same for ``/diagnostics``: one entry for the node, one for each sensor.
+
+    WARN means that something is wrong now; STALE that a sensor has delivered nothing yet.
+    """
+    ok, warn, stale = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
+    entries = [
+        DiagnosticStatus(
+            level=warn if status.problems else ok,
+            name=f"{name}: pipeline",
+            message="; ".join(status.problems) or status.state,
+            hardware_id="",
+            values=key_values(
+                state=status.state,
+                encoder=status.encoder or "none",
+                voxels=status.voxels,
+                map_mb=round(status.map_bytes / 1e6, 1),
+                rss_mb=round(status.rss_bytes / 1e6, 1),
+                latency_p50_ms=round(status.latency_p50_ms, 1),
+                latency_p95_ms=round(status.latency_p95_ms, 1),
+                worker_errors=status.worker_errors,
+            ),
+        )
+    ]
+    for sensor in status.sensors:
+        dropped = {drop.reason: drop.count for drop in sensor.dropped}
+        entries.append(
+            DiagnosticStatus(
+                level=stale if sensor.received == 0 else ok if sensor.used else warn,
+                name=f"{name}: {sensor.sensor}",
+                message=f"{sensor.used} of {sensor.received} used",
+                hardware_id=sensor.sensor,
+                values=key_values(received=sensor.received, used=sensor.used, **dropped),
+            )
+        )
+    return DiagnosticArray(header=status.header, status=entries)
+
+
+def key_values(**values: object) -> list[KeyValue]:
+    return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
