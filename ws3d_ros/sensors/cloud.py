@@ -96,7 +96,8 @@ def _find(known: dict[str, _Field], name: str, point_step: int) -> _Field:
     field = known[name]
     if field.datatype not in _TYPES:
         raise SensorError(
-            "bad_cloud_fields", f"the field '{name}' has the datatype {field.datatype}; it must be from 1 to 8"
+            "bad_cloud_fields",
+            f"the field '{name}' has the datatype {field.datatype}; it must be from 1 to 8",
         )
     # Some drivers leave the count of single values at 0.
     if field.count > 1:
@@ -126,7 +127,9 @@ def _find_intensity(known: dict[str, _Field], point_step: int) -> _Field | None:
 
 def _checked_row_step(height: int, width: int, point_step: int, row_step: int, size: int) -> int:
     if height < 0 or width < 0:
-        raise SensorError("bad_step", f"the cloud says that it is {width} x {height} points; check the driver")
+        raise SensorError(
+            "bad_step", f"the cloud says that it is {width} x {height} points; check the driver"
+        )
     row = width * point_step
     if row_step == 0 and height == 1:
         row_step = row

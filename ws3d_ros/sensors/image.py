@@ -12,7 +12,9 @@ from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.raster import Array, Buffer, decompress, raw_pixels
 
 
-def decode_image(encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: Buffer) -> Array:
+def decode_image(
+    encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: Buffer
+) -> Array:
     """The pixels of a raw image (``sensor_msgs/Image``) as (H, W, 3) uint8 RGB, in memory of its own.
 
     16-bit values keep their upper byte. Channels without a name (``8UC3``, ``8UC4``) are taken as
@@ -24,7 +26,8 @@ def decode_image(encoding: str, height: int, width: int, step: int, is_bigendian
     layout = _layout(encoding)
     if height % layout.even_rows or width % layout.even_columns:
         raise SensorError(
-            "bad_size", f"a '{encoding}' image cannot have {width} x {height} pixels: it shares colour in pairs"
+            "bad_size",
+            f"a '{encoding}' image cannot have {width} x {height} pixels: it shares colour in pairs",
         )
     rows = height * 3 // 2 if layout.planar else height
     dtype = np.dtype("u1") if layout.bytes == 1 else np.dtype(">u2" if is_bigendian else "<u2")
@@ -51,7 +54,9 @@ def decode_compressed_image(format: str, data: Buffer) -> Array:
     if pixels.ndim == 3:
         return _to_rgb(_LAYOUTS["bgr8" if pixels.shape[2] == 3 else "bgra8"], pixels)
     encoding = format.split(";")[0].strip()
-    return _to_rgb(_LAYOUTS[encoding if encoding.startswith("bayer") and encoding in _LAYOUTS else "mono8"], pixels)
+    return _to_rgb(
+        _LAYOUTS[encoding if encoding.startswith("bayer") and encoding in _LAYOUTS else "mono8"], pixels
+    )
 
 
 @dataclass(frozen=True)

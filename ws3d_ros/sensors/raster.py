@@ -15,8 +15,9 @@ Buffer = Any
 Array = np.ndarray
 """A numpy array; shape and dtype are given where it is used."""
 
+MAX_SIDE = 16384
 MAX_PIXELS = 1 << 26
-"""Images of more pixels (8192 x 8192) are refused."""
+"""Images with a longer side or more pixels (8192 x 8192) are refused."""
 
 _PIXELS_PER_BYTE = 1032
 """The most that deflate makes of one byte (RFC 1951); a JPEG of one colour stays below it, too."""
@@ -33,7 +34,7 @@ def octets(data: Buffer) -> Array:
 
 def check_size(height: int, width: int) -> None:
     """Raises SensorError(``bad_size``) for an image without pixels or of an absurd size."""
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+    if min(height, width) < 1 or max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
         raise SensorError(
             "bad_size",
             f"the image says that it is {width} x {height} pixels; "

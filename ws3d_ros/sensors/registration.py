@@ -27,7 +27,9 @@ def register_depth(
         (color_camera.height, color_camera.width) float32 metres, 0 where invalid.
     """
     if depth_m.shape != (depth_camera.height, depth_camera.width):
-        raise ValueError(f"depth is {depth_m.shape}, but its camera {(depth_camera.height, depth_camera.width)}")
+        raise ValueError(
+            f"depth is {depth_m.shape}, but its camera {(depth_camera.height, depth_camera.width)}"
+        )
     if np.allclose(T_color_depth, np.eye(4), rtol=0.0, atol=1e-6):
         return _look_up(depth_m, depth_camera, color_camera)
     finer = max(color_camera.fx / depth_camera.fx, color_camera.fy / depth_camera.fy)
