@@ -17,11 +17,11 @@ from ws3d_ros.node.recorder import Recorder
 class Session:
     """A player of a bag and a recorder of the node's outputs, spun by a thread of their own."""
 
-    def __init__(self, bag: Path) -> None:
+    def __init__(self, bag: Path, *, clock: bool = True) -> None:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node("ws3d_demo", context=self.context)
-        self.player = Player(self.node, bag, clock=True)
+        self.player = Player(self.node, bag, clock=clock)
         self.recorder = Recorder(self.node)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)

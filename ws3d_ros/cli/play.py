@@ -1,0 +1,53 @@
+"""`ws3d play`: a bag into DDS, for machines without `ros2 bag`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ws3d_ros.cli.bags import BagError, bag_folder
+
+console = Console()
+
+
+def play(
+    bag: Annotated[Path, typer.Argument(help="A rosbag2 (sqlite3 or mcap).")],
+    rate: Annotated[float, typer.Option(help="How many times faster than recorded.", min=0.05, max=20.0)] = 1.0,
+    loops: Annotated[int, typer.Option(help="How often to play it; stamps repeat, as with ros2 bag play.", min=1)] = 1,
+    clock: Annotated[bool, typer.Option(help="Publish /clock, for nodes with use_sim_time.")] = True,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for subscribers before the first message.")] = 2.0,
+) -> None:
+    """Plays a rosbag2 into DDS, message by message as recorded.
+
+    Example: ws3d play samples/room --loops 3
+    """
+    try:
+        folder = bag_folder(bag)
+        from ws3d_ros.node.session import Session
+    except BagError as error:
+        console.print(f"[red]{error}")
+        raise typer.Exit(2) from error
+    except ImportError as error:
+        console.print(f"[red]ROS 2 is missing here ({error}). `make venv` installs it as wheels.")
+        raise typer.Exit(3) from error
+    with Session(folder, clock=clock) as session:
+        for topic, kind in session.player.unplayable.items():
+            console.print(f"[yellow]not played: {topic}, its type {kind} is not installed")
+        lonely = session.player.wait_for_listeners(list(session.player.publishers), wait)
+        if lonely:
+            console.print(f"nobody listens to {', '.join(lonely)}")
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        sent = 0
+        with Progress(*columns, console=console) as progress:
+            for loop in range(loops):
+                task = progress.add_task(f"loop {loop + 1} of {loops}", total=session.player.duration_s)
+                sent += session.player.play(
+                    rate=rate,
+                    on_progress=lambda s, task=task: progress.update(task, completed=s),
+                    stop=lambda: False,
+                )
+    console.print(f"{sent} messages")
