@@ -1,9 +1,9 @@
-"""Free space: which voxels does a measurement look through?
+"""Which voxels a measurement looks through.
 
-A voxel in front of what was measured behind it is not there (any more). Each such look costs it
-log-odds, each hit gains some, and what falls below zero is removed: a thing that was seen for long
-needs nine looks, a ghost of a moment two. The tests are conservative: the nearest measured depth
-around the voxel's pixel counts, so that edges, slanted walls and noise carve nothing.
+A voxel is seen through where *everything* that was measured within its outline lies clearly behind
+it. That spares edges, thin things, and walls and floors seen at a grazing angle: some pixel within
+the outline of such a voxel always shows the voxel itself, or something nearer. A thing that left is
+carved from its middle at once, and along the outlines of nearer things as the sensor moves.
 """
 
 from __future__ import annotations
@@ -12,82 +12,129 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
-from ws3d_ros.sensors.frame import Frame, Scan
+from ws3d_ros.reconstruction.range_image import RangeImage
+from ws3d_ros.sensors.frame import Pinhole
 
-HIT, MISS, MOST = 0.85, 0.4, 3.5
-"""Log-odds, as OctoMap's (Hornung et al. 2013): one hit, one look through, and the most that counts."""
-CELL = 4
-"""Pixels to a cell of the coarse depth image that voxels are tested against."""
-AZIMUTH_CELLS = 900
-ELEVATION_CELLS = 180
-"""Cells of 0.4 degrees around and 1 degree up and down: about the spacing of LiDAR rings."""
+HIT, MISS = 0.7, -0.3
+"""What one measurement adds to the log-odds of a voxel that it hits, or that it looks through."""
+MOST = 2.0
+"""Log-odds end here, so that what stood for hours goes as fast as what stood for seconds: at below
+zero, after 7 measurements. (Clamping: Yguel et al. 2007; Hornung et al., OctoMap, 2013.)"""
 
-
-def seen_through_by_frame(points_m: Tensor, frame: Frame, voxel_size_m: float, max_depth_m: float) -> Tensor:
-    """(N,) bool: the voxels at (N, 3) ``points_m`` that the depth image looks through."""
-    assert frame.depth_m is not None
-    pose = torch.as_tensor(frame.T_map_camera, dtype=torch.float32, device=points_m.device)
-    local = (points_m - pose[:3, 3]) @ pose[:3, :3]
-    z = local[:, 2].clamp(min=1e-3)
-    camera = frame.camera
-    u = (local[:, 0] / z * camera.fx + camera.cx).round().to(torch.int64)
-    v = (local[:, 1] / z * camera.fy + camera.cy).round().to(torch.int64)
-    inside = (local[:, 2] > voxel_size_m) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
-    nearest = nearest_depth(frame.depth_m.clamp(max=max_depth_m))
-    cell = nearest[v.clamp(0, camera.height - 1) // CELL, u.clamp(0, camera.width - 1) // CELL]
-    margin = (0.03 * z).clamp(min=2.0 * voxel_size_m)
-    return inside & (z + margin < cell)
+_HALF_DIAGONAL = math.sqrt(3) / 2
+_MARGIN_VOXELS = 1.5  # a voxel's own extent, and the error of poses
+_DEPTH_NOISE = 0.0043  # 1/m: three standard deviations of a structured-light camera, over z²
+_RANGE_NOISE = 0.02  # of the range; LiDAR noise is less, errors of its attitude are not
+_COARSEST = 4  # pixels: depth is searched in blocks of at most this size
+_LEVELS = 6  # of the table of minima; the outline is cut at 2 * 2**5 blocks
 
 
-def nearest_depth(depth_m: Tensor) -> Tensor:
-    """(ceil(H / 4), ceil(W / 4)) least depth of the 3x3 cells around; 0 where any pixel is invalid."""
-    coarse = -max_pool2d(-depth_m[None], CELL, stride=CELL, ceil_mode=True)
-    return -max_pool2d(-coarse, 3, stride=1, padding=1)[0]
-
-
-def seen_through_by_scan(points_m: Tensor, scan: Scan, voxel_size_m: float) -> Tensor:
-    """(N,) bool: the voxels at (N, 3) ``points_m`` that the sweep's rays pass.
-
-    A voxel is passed when rays in its own cell of a spherical image, and in all neighbouring cells
-    that have any, end well behind it.
-    """
-    pose = torch.as_tensor(scan.T_map_lidar, dtype=torch.float32, device=points_m.device)
-    cells = torch.full((AZIMUTH_CELLS * ELEVATION_CELLS,), torch.inf, device=points_m.device)
-    cell, distance = spherical_cells(scan.points_m)
-    cells.scatter_reduce_(0, cell, distance, "amin")
-    image = cells.view(1, ELEVATION_CELLS, AZIMUTH_CELLS)
-    around = torch.cat([image[..., -1:], image, image[..., :1]], dim=2)  # azimuth wraps
-    nearest = -max_pool2d(-around, 3, stride=1, padding=(1, 0))
-    cell, distance = spherical_cells((points_m - pose[:3, 3]) @ pose[:3, :3])
-    measured = image.flatten()[cell].isfinite()
-    margin = (0.05 * distance).clamp(min=2.0 * voxel_size_m)
-    return measured & (distance + margin < nearest.flatten()[cell])
-
-
-def spherical_cells(points_m: Tensor) -> tuple[Tensor, Tensor]:
-    """Cell (N,) int64 of the spherical image and range (N,) of (N, 3) points in the sensor's frame."""
-    distance = points_m.norm(dim=1)
-    azimuth = torch.atan2(points_m[:, 1], points_m[:, 0])
-    elevation = torch.asin((points_m[:, 2] / distance.clamp(min=1e-6)).clamp(-1.0, 1.0))
-    column = ((azimuth / (2 * math.pi) + 0.5) * AZIMUTH_CELLS).long().clamp(0, AZIMUTH_CELLS - 1)
-    row = ((elevation / math.pi + 0.5) * ELEVATION_CELLS).long().clamp(0, ELEVATION_CELLS - 1)
-    return row * AZIMUTH_CELLS + column, distance
-
-
-def chunks_in_view(center_m: Tensor, half_diagonal_m: float, frame: Frame, far_m: float) -> Tensor:
-    """(C,) bool: chunks with (C, 3) centres that touch the camera's view up to ``far_m``."""
-    pose = torch.as_tensor(frame.T_map_camera, dtype=torch.float32, device=center_m.device)
-    local = (center_m - pose[:3, 3]) @ pose[:3, :3]
-    x, y, z = local.unbind(1)
-    camera, slack = frame.camera, half_diagonal_m
-    # Distance to each side plane of the view, positive inside.
-    inside = (z > -slack) & (z < far_m + slack)
-    for side, focal, low, high in (
-        (x, camera.fx, -0.5 - camera.cx, camera.width - 0.5 - camera.cx),
-        (y, camera.fy, -0.5 - camera.cy, camera.height - 0.5 - camera.cy),
+def in_view(camera: Pinhole, point_m: Tensor, radius_m: float, max_depth_m: float) -> Tensor:
+    """(N,) bool: a ball around each point, (N, 3) in the camera frame, may reach into the image."""
+    x, y, z = point_m.unbind(-1)
+    seen = (z > -radius_m) & (z < max_depth_m + radius_m)
+    for along, focal, centre, size in (
+        (x, camera.fx, camera.cx, camera.width),
+        (y, camera.fy, camera.cy, camera.height),
     ):
-        inside &= (side * focal - low * z) > -slack * math.hypot(focal, low)
-        inside &= (high * z - side * focal) > -slack * math.hypot(focal, high)
-    return inside
+        for sign, edge in ((1.0, centre + 0.5), (-1.0, size - 0.5 - centre)):
+            # Distance to the plane through the eye and the image's edge.
+            seen &= (sign * along * focal + z * edge) > -radius_m * math.hypot(focal, edge)
+    return seen
+
+
+def seen_through_in_depth(
+    depth_m: Tensor, camera: Pinhole, point_m: Tensor, voxel_size_m: float, max_depth_m: float
+) -> Tensor:
+    """(N,) bool: the depth image shows that there is nothing at the voxel.
+
+    Args:
+        depth_m: (H, W) float32, 0 where invalid.
+        point_m: (N, 3) float32 centroids of voxels in the camera frame.
+        max_depth_m: voxels are sought up to here.
+    """
+    block = max(1, min(_COARSEST, 2 ** int(math.log2(max(1.0, voxel_size_m * camera.fx / max_depth_m)))))
+    x, y, z = point_m.unbind(-1)
+    z_safe = z.clamp(min=1e-3)
+    # Pixel centres are at whole numbers: half a pixel moves them into their block.
+    column = (camera.fx * x / z_safe + camera.cx + 0.5) / block
+    row = (camera.fy * y / z_safe + camera.cy + 0.5) / block
+    outline = (_HALF_DIAGONAL * voxel_size_m * camera.fx / z_safe + 1) / block
+    clear_from = z + _MARGIN_VOXELS * voxel_size_m + _DEPTH_NOISE * z * z
+    through = _all_behind(nearest_in_blocks(depth_m, block), row, column, outline, clear_from)
+    return through & (z > 0)
+
+
+def seen_through_in_sweep(image: RangeImage, point_m: Tensor, voxel_size_m: float) -> Tensor:
+    """(N,) bool: the sweep shows that there is nothing at the voxel.
+
+    Args:
+        point_m: (N, 3) float32 centroids of voxels in the sensor's frame.
+    """
+    row, column = image.cells(point_m)
+    distance = point_m.norm(dim=-1)
+    # The rings above and below are always asked too: what lies between them is a guess.
+    outline = _HALF_DIAGONAL * voxel_size_m / (distance.clamp(min=1e-3) * image.cell_rad) + 1
+    # Azimuth goes round: repeat as many columns at both ends as an outline may need.
+    extra = 2**_LEVELS
+    ranges = torch.cat([image.range_m[:, -extra:], image.range_m, image.range_m[:, :extra]], dim=1)
+    clear_from = distance * (1 + _RANGE_NOISE) + _MARGIN_VOXELS * voxel_size_m
+    return _all_behind(ranges, row, column + extra, outline, clear_from)
+
+
+def nearest_in_blocks(depth_m: Tensor, block: int) -> Tensor:
+    """(H // block, W // block) least valid depth in each block; 0 where most pixels are invalid."""
+    rows, columns = depth_m.shape[0] // block, depth_m.shape[1] // block
+    blocks = depth_m[: rows * block, : columns * block].reshape(rows, block, columns, block)
+    valid = (blocks > 0) & blocks.isfinite()
+    nearest = torch.where(valid, blocks, torch.inf).amin(dim=(1, 3))
+    enough = valid.sum(dim=(1, 3)) * 2 > block * block
+    return torch.where(enough, nearest, 0.0)
+
+
+def _all_behind(image: Tensor, row: Tensor, column: Tensor, half: Tensor, clear_from: Tensor) -> Tensor:
+    """(N,) bool: all of the image in the square around (row, column) is known and beyond ``clear_from``.
+
+    Cell i of the image, (h, w), covers [i, i + 1) of ``row`` and ``column``; 0 is unknown.
+    """
+    height, width = image.shape
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    place = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+    # The middle cell settles most cases: few voxels are in front of anything.
+    maybe = (inside & (image.reshape(-1)[place] > clear_from)).nonzero()[:, 0]
+    least = _least_around(image, row[maybe], column[maybe], half[maybe])
+    through = torch.zeros_like(inside)
+    through[maybe] = least > clear_from[maybe]
+    return through
+
+
+def _least_around(image: Tensor, row: Tensor, column: Tensor, half: Tensor) -> Tensor:
+    """(N,) minimum of the image over squares, by a table of minima over squares of 2^k cells.
+
+    Four overlapping squares of the table cover any square exactly (range minimum query by a
+    sparse table: Bender and Farach-Colton 2000).
+    """
+    height, width = image.shape
+    levels = min(_LEVELS, int(math.log2(min(height, width))) + 1)
+    table = [image]
+    for k in range(1, levels):
+        reach = 2 ** (k - 1)
+        wider = table[-1].clone()
+        wider[:-reach] = torch.minimum(wider[:-reach], table[-1][reach:])
+        across = wider.clone()
+        across[:, :-reach] = torch.minimum(wider[:, :-reach], wider[:, reach:])
+        table.append(across)
+    minima = torch.stack(table).view(-1)
+    half = half.clamp(max=2.0 ** (levels - 1) - 0.5)
+    top, left = (row - half).floor().long(), (column - half).floor().long()
+    size = torch.maximum((row + half).floor().long() - top, (column + half).floor().long() - left) + 1
+    size = size.clamp(max=min(height, width))
+    top = torch.minimum(top.clamp(min=0), height - size)
+    left = torch.minimum(left.clamp(min=0), width - size)
+    level = size.float().log2().floor().long().clamp(max=levels - 1)
+    inset = size - 2**level
+    corner = (level * height + top) * width + left
+    least = torch.minimum(minima[corner], minima[corner + inset])
+    corner = corner + inset * width
+    return torch.minimum(least, torch.minimum(minima[corner], minima[corner + inset]))

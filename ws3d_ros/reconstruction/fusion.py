@@ -1,196 +1,224 @@
-"""The points of one measurement, and their means over voxels."""
+"""Points of one measurement to one row a voxel: means of position, normal and colour, and evidence.
+
+Depth images are thinned first: a pixel is kept only as often as its voxel still gets about
+``PIXELS_PER_SIDE``² of them, so near surfaces, which have most of the pixels, cost no more than far
+ones. benchmarks/fusion.py measures what that costs in accuracy.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from ws3d_ros.reconstruction.store import OFFSET, pack_keys
-from ws3d_ros.sensors.frame import Frame, Pinhole, Scan
+from ws3d_ros.reconstruction.keys import COORDINATE_LIMIT, unique_cells
+from ws3d_ros.reconstruction.range_image import RangeImage
+from ws3d_ros.sensors.frame import FloatArray, Frame, Pinhole, Scan
 
-HALF_TRUST_M = 3.0
-"""Distance at which a depth pixel counts half: a stereo or structured-light sensor's noise grows with z^2."""
-SAMPLES_PER_VOXEL_EDGE = 2.0
-"""Pixels are skipped as long as a far voxel's edge still gets this many."""
-EDGE = 0.03
-"""A neighbour whose depth differs by more than this share of z is on another surface."""
-GRAZING = 0.1
-"""Surfaces seen at a smaller cosine are not measured, only guessed."""
-MAX_INDEX = 16_000_000
-"""Largest dense index over the bounding box of a measurement; larger boxes are sorted instead."""
+PIXELS_PER_SIDE = 2
+"""Pixels kept along the side of a voxel that faces the camera."""
+HALF_TRUST_M = 2.5
+"""Distance at which a pixel of a depth camera counts half."""
+SCAN_WEIGHT = 2.0
+"""Evidence in one LiDAR return: more than MapConfig.min_weight, as such points are seldom wrong."""
+SCAN_HALF_TRUST_M = 60.0
+"""Range at which a LiDAR return counts half."""
+GRAZING_COSINE = 0.1
+"""Least cosine of the viewing angle in a weight; normals cannot tell steeper ones apart."""
+UNKNOWN_COSINE = 0.3
+"""Stands for the cosine where there is no normal: edges and specks."""
+
+_FLYING_STEP = 2  # pixels; the smear at a depth edge is one or two pixels wide
+_FLYING_JUMP = 0.03  # of the depth; a surface seen at 86 degrees has this slope over two pixels
+_STEEPEST = 4.0  # tangent of the steepest surface that gets a normal; beyond, it is an edge
+_COARSEST = 16  # pixels; no grid is coarser, however near the surface
 
 
 @dataclass(frozen=True)
-class Points:
-    """P points of one measurement in the map frame.
+class Observation:
+    """What one measurement says about M voxels.
 
     Attributes:
-        position_m: (P, 3) float32.
-        normal: (P, 3) float32 unit normals towards the sensor, 0 where unknown.
-        color: (P, 3) float32 RGB in 0..255, or None.
-        weight: (P,) float32.
+        coords: (M, 3) int64 voxel coordinates, unique.
+        point_m, normal, color: (M, 3) float32 weighted means in the map frame; normals not of unit
+            length, 0 where unknown; colour RGB 0..255, 0 where ``color_weight`` is 0.
+        weight, color_weight: (M,) float32.
+        points: number of points that were used.
+        outside: number of points beyond the range of keys, not used.
     """
 
-    position_m: Tensor
+    coords: Tensor
+    point_m: Tensor
     normal: Tensor
-    color: Tensor | None
+    color: Tensor
     weight: Tensor
+    color_weight: Tensor
+    points: int
+    outside: int
 
 
-@dataclass(frozen=True)
-class Reduced:
-    """One row a voxel, M voxels: keys (M,) and weighted means; ``color`` None as in :class:`Points`."""
+def observe_frame(frame: Frame, voxel_size_m: float, min_depth_m: float, max_depth_m: float) -> Observation:
+    """The voxels that a depth image touches. ``frame.depth_m`` must be there.
 
-    key: Tensor
-    position_m: Tensor
-    normal: Tensor
-    color: Tensor | None
-    weight: Tensor
-
-
-def frame_points(frame: Frame, min_depth_m: float, max_depth_m: float, voxel_size_m: float) -> Points:
-    """The surface points of a depth image, flying pixels and grazing ones left out.
-
-    Weights are cos(theta) / (1 + (z / 3 m)^2).
+    The weight of a pixel is cos(theta) / (1 + (z / z0)²): the noise of depth cameras grows with the
+    square of the distance (Khoshelham and Elberink, Sensors 2012) and with the angle.
     """
-    depth, color = frame.depth_m, frame.color
-    assert depth is not None
-    step = pixel_step(depth, frame.camera, voxel_size_m, min_depth_m, max_depth_m)
-    depth = depth[step // 2 :: step, step // 2 :: step]
-    depth = torch.where((depth >= min_depth_m) & (depth <= max_depth_m), depth, 0.0)
-    rays = pixel_rays(frame.camera, step).to(depth.device)
-    grid = rays * depth[..., None]
-    normal, solid = grid_normals(grid, depth)
-    cosine = -(normal * normalize(rays, dim=-1)).sum(-1)
-    known = normal.abs().sum(-1) > 0
-    used = solid & (~known | (cosine > GRAZING))
-    weight = torch.where(known, cosine, 0.5) / (1.0 + (depth / HALF_TRUST_M) ** 2)
-    pose = torch.as_tensor(frame.T_map_camera, dtype=torch.float32, device=depth.device)
-    return Points(
-        grid[used] @ pose[:3, :3].T + pose[:3, 3],
-        normal[used] @ pose[:3, :3].T,
-        None if color is None else color[step // 2 :: step, step // 2 :: step][used].float(),
-        weight[used],
-    )
+    assert frame.depth_m is not None
+    depth_m, camera = frame.depth_m, frame.camera
+    v, u = pick_pixels(depth_m, camera, voxel_size_m, min_depth_m, max_depth_m)
+    flying = is_flying(depth_m, v, u)
+    v, u = v[~flying], u[~flying]
+    z = depth_m[v, u]
+    step = (voxel_size_m * camera.fx / (PIXELS_PER_SIDE * z)).clamp(1, _COARSEST).round().long()
+    normal = normals(depth_m, camera, v, u, step)
+    point = unproject(camera, v, u, z)
+    cosine = -(normal * point).sum(-1) / point.norm(dim=-1)
+    cosine = torch.where(cosine == 0, UNKNOWN_COSINE, cosine.clamp(min=GRAZING_COSINE))
+    weight = cosine / (1 + (z / HALF_TRUST_M) ** 2)
+    color = None if frame.color is None else frame.color[v, u].float()
+    return reduce(point, normal, color, weight, frame.T_map_camera, voxel_size_m)
 
 
-def scan_points(scan: Scan, min_range_m: float, max_range_m: float) -> Points:
-    """The points of a sweep within the range, each of weight 1; a sweep says nothing of normals."""
-    distance = scan.points_m.norm(dim=1)
-    points = scan.points_m[(distance >= min_range_m) & (distance <= max_range_m)]
-    pose = torch.as_tensor(scan.T_map_lidar, dtype=torch.float32, device=points.device)
-    return Points(
-        points @ pose[:3, :3].T + pose[:3, 3],
-        torch.zeros_like(points),
-        None,
-        torch.ones(len(points), device=points.device),
-    )
+def observe_scan(
+    scan: Scan, image: RangeImage, voxel_size_m: float, min_range_m: float, max_range_m: float
+) -> Observation:
+    """The voxels that a sweep touches; normals from the sweep as an ``image``."""
+    range_m = scan.points_m.norm(dim=-1)
+    used = (range_m >= min_range_m) & (range_m <= max_range_m)
+    point = scan.points_m[used]
+    weight = SCAN_WEIGHT / (1 + (range_m[used] / SCAN_HALF_TRUST_M) ** 2)
+    return reduce(point, image.normals(point), None, weight, scan.T_map_lidar, voxel_size_m)
 
 
-def pixel_step(depth: Tensor, camera: Pinhole, voxel_size_m: float, near_m: float, far_m: float) -> int:
-    """Every how many pixels are enough, so that voxels at the 90th percentile of depth are still hit.
+def pick_pixels(
+    depth_m: Tensor, camera: Pinhole, voxel_size_m: float, min_depth_m: float, max_depth_m: float
+) -> tuple[Tensor, Tensor]:
+    """Rows and columns, (N,) int64 each, of the pixels to use.
 
-    More pixels would fall into the same voxels: at 5 cm and 2.5 m, each voxel is 10x10 pixels.
+    A pixel on a grid of 2^k pixels is kept where a voxel at its depth is at least
+    ``PIXELS_PER_SIDE`` · 2^k pixels wide; without this, every valid pixel would do the same work.
     """
-    coarse = depth[::16, ::16]
-    coarse = coarse[(coarse >= near_m) & (coarse <= far_m)]
-    if len(coarse) == 0:
-        return 1
-    far = float(coarse.quantile(0.9))
-    return max(1, min(8, int(voxel_size_m * camera.fx / far / SAMPLES_PER_VOXEL_EDGE)))
+    wide = voxel_size_m * camera.fx / PIXELS_PER_SIDE  # pixels of a grid cell, times depth
+    finest = min(_COARSEST, 2 ** max(0, math.floor(math.log2(wide / max_depth_m))))
+    z = depth_m[::finest, ::finest]
+    grid = _grid(z.shape[0], z.shape[1], _COARSEST // finest).to(z.device) * finest
+    # The widest grid that is fine enough is in (wide/2z, wide/z]; this pixel's is at least that.
+    kept = (z >= min_depth_m) & (z <= max_depth_m) & ((grid * z > wide / 2) | (grid == _COARSEST))
+    v, u = kept.nonzero().unbind(-1)
+    return v * finest, u * finest
 
 
-def pixel_rays(camera: Pinhole, step: int) -> Tensor:
-    """(H', W', 3) float32 points at depth 1 of every ``step``-th pixel."""
-    u = (torch.arange(step // 2, camera.width, step) - camera.cx) / camera.fx
-    v = (torch.arange(step // 2, camera.height, step) - camera.cy) / camera.fy
-    return torch.stack(
-        [u.expand(len(v), -1), v[:, None].expand(-1, len(u)), torch.ones(len(v), len(u))], dim=-1
-    )
+@lru_cache(maxsize=8)
+def _grid(height: int, width: int, coarsest: int) -> Tensor:
+    """(height, width) float32: the widest grid, a power of two up to ``coarsest``, that holds a pixel."""
+    grid = torch.ones(height, width)
+    step = 2
+    while step <= coarsest:
+        grid[::step, ::step] = step
+        step *= 2
+    return grid
 
 
-def grid_normals(grid: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """Normals (H, W, 3) of a grid of camera points, facing the camera, 0 where unknown; and solid pixels.
-
-    A side of a pixel counts when its neighbour is on the same surface (depth within 3 %). A pixel
-    without any such neighbour to the left or right, or above or below, is a flying pixel between
-    two surfaces, or noise: not solid.
-    """
-    tangent, alike = [], []
-    for axis in (1, 0):
-        after, before = torch.zeros_like(grid), torch.zeros_like(grid)
-        size = grid.shape[axis] - 1
-        step = grid.narrow(axis, 1, size) - grid.narrow(axis, 0, size)
-        near = torch.minimum(depth.narrow(axis, 1, size), depth.narrow(axis, 0, size))
-        same = (near > 0) & (step[..., 2].abs() <= EDGE * near)
-        step = torch.where(same[..., None], step, 0.0)
-        after.narrow(axis, 0, size).copy_(step)
-        before.narrow(axis, 1, size).copy_(step)
-        tangent.append(after + before)
-        any_side = torch.zeros_like(depth, dtype=torch.bool)
-        any_side.narrow(axis, 0, size).logical_or_(same)
-        any_side.narrow(axis, 1, size).logical_or_(same)
-        alike.append(any_side)
-    # x right times y down points away from the camera; the surface faces it.
-    normal = normalize(torch.linalg.cross(tangent[1], tangent[0]), dim=-1)
-    solid = (depth > 0) & alike[0] & alike[1]
-    return torch.where(solid[..., None], normal, 0.0), solid
-
-
-def reduce(points: Points, voxel_size_m: float) -> tuple[Reduced, int]:
-    """Weighted means of the points in each voxel; and how many points lie beyond the map's range."""
-    coordinate = torch.floor(points.position_m / voxel_size_m).to(torch.int64)
-    inside = (coordinate.abs() < OFFSET).all(dim=1)
-    outside = len(coordinate) - int(inside.sum())
-    if outside:
-        points = Points(
-            points.position_m[inside],
-            points.normal[inside],
-            None if points.color is None else points.color[inside],
-            points.weight[inside],
+def is_flying(depth_m: Tensor, v: Tensor, u: Tensor) -> Tensor:
+    """(N,) bool: the pixel hangs between a near and a far surface and belongs to neither."""
+    z = depth_m[v, u]
+    jump = _FLYING_JUMP * z
+    flying = torch.zeros_like(z, dtype=torch.bool)
+    for dv, du in ((0, _FLYING_STEP), (_FLYING_STEP, 0)):
+        (one, one_valid), (other, other_valid) = (
+            _neighbour(depth_m, v + sign * dv, u + sign * du) for sign in (1, -1)
         )
-        coordinate = coordinate[inside]
-    distinct, which = distinct_voxels(coordinate)
-    parts = [points.position_m, points.normal]
-    parts += [] if points.color is None else [points.color]
-    weighted = torch.cat([*parts, torch.ones_like(points.weight[:, None])], dim=1) * points.weight[:, None]
-    total = torch.zeros(len(distinct), weighted.shape[1], device=weighted.device).index_add_(
-        0, which, weighted
-    )
-    weight = total[:, -1]
-    mean = total[:, :-1] / weight[:, None]
-    return (
-        Reduced(
-            pack_keys(distinct),
-            mean[:, :3],
-            mean[:, 3:6],
-            None if points.color is None else mean[:, 6:9],
-            weight,
-        ),
-        outside,
-    )
+        one, other = one - z, other - z
+        between = (one * other < 0) & (one.abs() > jump) & (other.abs() > jump)
+        flying |= between & one_valid & other_valid
+    return flying
 
 
-def distinct_voxels(coordinate: Tensor) -> tuple[Tensor, Tensor]:
-    """(P, 3) coordinates to the (M, 3) distinct ones, ordered, and for each point which one, (P,).
+def normals(depth_m: Tensor, camera: Pinhole, v: Tensor, u: Tensor, step: Tensor) -> Tensor:
+    """(N, 3) float32 unit normals in the camera frame, towards the camera; 0 where unknown.
 
-    One measurement spans a small box, where marking cells beats sorting points.
+    Cross product of the differences to the neighbours ``step`` pixels (N,) away along rows and
+    columns, leaving out those across a depth edge.
     """
-    if len(coordinate) == 0:
-        return coordinate, coordinate[:, 0]
-    low = coordinate.amin(dim=0)
-    nx, ny, nz = (coordinate.amax(dim=0) - low + 1).tolist()
-    if nx * ny * nz > MAX_INDEX:
-        return torch.unique(coordinate, dim=0, return_inverse=True)
-    shifted = coordinate - low
-    cell = (shifted[:, 0] * ny + shifted[:, 1]) * nz + shifted[:, 2]
-    marked = torch.zeros(nx * ny * nz, dtype=torch.bool, device=cell.device)
-    marked[cell] = True
-    occupied = torch.nonzero(marked)[:, 0]
-    number = torch.empty(nx * ny * nz, dtype=torch.int32, device=cell.device)
-    number[occupied] = torch.arange(len(occupied), dtype=torch.int32, device=cell.device)
-    distinct = torch.stack([occupied // (ny * nz), occupied // nz % ny, occupied % nz], dim=1) + low
-    return distinct, number[cell].to(torch.int64)
+    z = depth_m[v, u]
+    centre = unproject(camera, v, u, z)
+    farthest = _STEEPEST * step * z / camera.fx + 0.01 * z
+    tangents = []
+    for dv, du in ((0, step), (step, 0)):
+        tangent = torch.zeros_like(centre)
+        for sign in (1, -1):
+            row, column = v + sign * dv, u + sign * du
+            depth, valid = _neighbour(depth_m, row, column)
+            same = valid & ((depth - z).abs() < farthest)
+            difference = unproject(camera, row, column, depth) - centre
+            tangent += sign * difference * same[:, None]
+        tangents.append(tangent)
+    return facing(torch.linalg.cross(*tangents), centre)
+
+
+def facing(direction: Tensor, point: Tensor) -> Tensor:
+    """Directions as unit vectors towards the origin, from which the points, (N, 3) each, are seen."""
+    direction = torch.nn.functional.normalize(direction, dim=-1)
+    away = (direction * point).sum(-1, keepdim=True) > 0
+    return torch.where(away, -direction, direction)
+
+
+def _neighbour(depth_m: Tensor, v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth at these pixels, and whether they lie in the image and are valid."""
+    height, width = depth_m.shape
+    inside = (v >= 0) & (v < height) & (u >= 0) & (u < width)
+    depth = depth_m[v.clamp(0, height - 1), u.clamp(0, width - 1)]
+    return depth, inside & (depth > 0) & depth.isfinite()
+
+
+def unproject(camera: Pinhole, v: Tensor, u: Tensor, z: Tensor) -> Tensor:
+    """(N, 3) points in the camera frame of pixels at depth z."""
+    return torch.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], dim=-1)
+
+
+def reduce(
+    point: Tensor,
+    normal: Tensor,
+    color: Tensor | None,
+    weight: Tensor,
+    T_map_sensor: FloatArray,
+    voxel_size_m: float,
+) -> Observation:
+    """Weighted means over the points of each voxel.
+
+    Args:
+        point, normal: (N, 3) float32 in the sensor's frame; color: (N, 3) float32 or None.
+        weight: (N,) float32 > 0.
+        T_map_sensor: (4, 4).
+    """
+    pose = torch.as_tensor(T_map_sensor, dtype=torch.float32, device=point.device)
+    scaled = (point @ pose[:3, :3].T + pose[:3, 3]) / voxel_size_m
+    cell = scaled.floor()
+    inside = ((cell >= -COORDINATE_LIMIT) & (cell < COORDINATE_LIMIT)).all(dim=-1)
+    outside = len(inside) - int(inside.sum())
+    if outside:
+        scaled, cell, normal, weight = scaled[inside], cell[inside], normal[inside], weight[inside]
+        color = None if color is None else color[inside]
+    coords, inverse = unique_cells(cell.long())
+
+    def summed(values: Tensor) -> Tensor:
+        zeros = values.new_zeros((len(coords), *values.shape[1:]))
+        return zeros.index_add_(0, inverse, values)
+
+    total = summed(weight)
+    # Positions are averaged within the voxel: small numbers keep their digits far from the origin.
+    parts = [scaled - cell, normal] if color is None else [scaled - cell, normal, color]
+    means = summed(torch.cat(parts, dim=-1) * weight[:, None]) / total[:, None]
+    return Observation(
+        coords=coords,
+        point_m=(means[:, :3] + coords) * voxel_size_m,
+        normal=means[:, 3:6] @ pose[:3, :3].T,
+        color=torch.zeros_like(means[:, :3]) if color is None else means[:, 6:],
+        weight=total,
+        color_weight=torch.zeros_like(total) if color is None else total,
+        points=len(scaled),
+        outside=outside,
+    )

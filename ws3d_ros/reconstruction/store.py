@@ -1,169 +1,279 @@
-"""Where the voxels live: rows of attributes in growing tensors, found through a directory of chunks.
+"""Where voxels live: a shallow tree over rows of attributes.
 
-A chunk is a cube of 8x8x8 places. The directory (a Python dict) names the chunks that exist; each
-has a block of 512 row numbers. To find M voxels costs one dict look-up for each *distinct* chunk
-among them and one gather, however large the map is.
+Root: a dict of *regions* (64^3 voxels). A region is a table of 8^3 *chunks*, a chunk a table of
+8^3 voxels, a voxel a row of attributes. (The shape of a VDB tree: Museth, ACM TOG 2013.) Finding,
+adding and removing voxels costs as much as there are voxels in question, however large the map is.
 """
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
-CHUNK = 8
-PLACES = CHUNK**3
-AXIS_BITS = 21
-OFFSET = 1 << (AXIS_BITS - 1)
-"""Coordinates from -OFFSET to OFFSET - 1 can be packed: 52 km of 5 cm voxels either way."""
-_MASK = (1 << AXIS_BITS) - 1
+from ws3d_ros.reconstruction.keys import pack_keys, unique_cells, unpack_keys
+from ws3d_ros.reconstruction.pool import Column, Pool
 
+CHUNK_VOXELS = 8
+"""Voxels along the edge of a chunk, and chunks along the edge of a region."""
 
-def pack_keys(coordinate: Tensor) -> Tensor:
-    """(N, 3) integer voxel coordinates to (N,) int64 keys, ordered by x, then y, then z."""
-    shifted = coordinate.to(torch.int64) + OFFSET
-    return shifted[:, 0] << (2 * AXIS_BITS) | shifted[:, 1] << AXIS_BITS | shifted[:, 2]
+POINT, NORMAL, COLOR = slice(0, 3), slice(3, 6), slice(6, 9)
+WEIGHT, COLOR_WEIGHT, LOG_ODDS = 9, 10, 11
+"""Columns of ``state``: means of position, normal and colour, their weights, log-odds of occupancy.
+They lie side by side so that updating a voxel touches one cache line."""
 
-
-def unpack_keys(key: Tensor) -> Tensor:
-    """(N,) int64 keys to (N, 3) int64 voxel coordinates."""
-    return torch.stack([key >> (2 * AXIS_BITS), key >> AXIS_BITS & _MASK, key & _MASK], dim=1) - OFFSET
+_LEVEL_BITS = 3
+_CELLS = CHUNK_VOXELS**3
+_ROOT_BYTES = 200  # of a dict entry: measured with tracemalloc, rounded up
+_EVICTED_SHARE = 16  # evict at least 1/16 of the rows at once, so that it happens seldom
 
 
 class VoxelStore:
-    """Rows of attributes by voxel key. New rows are zero.
+    """Voxels by coordinate, within a byte budget. Not for several threads at once.
 
     Attributes:
-        rows: number of rows in use.
-        column: name to (capacity, ...) tensor; only rows given out by :meth:`insert` mean anything.
+        rows: pool of voxels; columns ``state`` (12) f32, ``key`` i64, ``chunk`` i32, ``seen_ns`` i64,
+            ``feature`` (K) f16, ``feature_weight`` f32, ``label`` i16, ``confidence`` f16, ``instance`` i32.
     """
 
-    def __init__(self, columns: dict[str, tuple[tuple[int, ...], torch.dtype]], device: torch.device) -> None:
-        self.device = device
-        columns = {"key": ((), torch.int64), **columns}
-        self.column = {
-            name: torch.zeros((0, *shape), dtype=dtype, device=device)
-            for name, (shape, dtype) in columns.items()
-        }
-        self.row_bytes = sum(
-            max(1, shape[0] if shape else 1) * dtype.itemsize for shape, dtype in columns.values()
+    def __init__(self, budget_bytes: int, feature_channels: int, device: torch.device) -> None:
+        self._budget = budget_bytes
+        self._device = device
+        self.rows = Pool(
+            {
+                "state": Column((12,), torch.float32),
+                "key": Column((), torch.int64),
+                "chunk": Column((), torch.int32),
+                "seen_ns": Column((), torch.int64),
+                "feature": Column((feature_channels,), torch.float16),
+                "feature_weight": Column((), torch.float32),
+                "label": Column((), torch.int16),
+                "confidence": Column((), torch.float16),
+                "instance": Column((), torch.int32),
+            },
+            1024,
+            device,
         )
-        self.chunk_bytes = PLACES * 4 + 8 + 4
-        self.clear()
+        table = {
+            "child": Column((_CELLS,), torch.int32, fill=-1),
+            "coord": Column((3,), torch.int64),
+            "children": Column((), torch.int32),
+            "parent": Column((), torch.int32, fill=-1),
+        }
+        self._chunks = Pool({**table, "seen_ns": Column((), torch.int64)}, 128, device)
+        self._regions = Pool(table, 16, device)
+        self._root: dict[int, int] = {}
 
-    def clear(self) -> None:
-        """Forgets everything and gives the memory back."""
-        self.directory: dict[int, int] = {}
-        self.column = {name: tensor[:0].clone() for name, tensor in self.column.items()}
-        self.block = torch.full((0, PLACES), -1, dtype=torch.int32, device=self.device)
-        self.chunk_key = torch.zeros(0, dtype=torch.int64, device=self.device)
-        self.chunk_voxels = torch.zeros(0, dtype=torch.int32, device=self.device)
-        self.free_chunks: list[int] = []
-        self.chunk_top = 0
-        self.free_rows = torch.zeros(0, dtype=torch.int64, device=self.device)
-        self.row_top = 0
-        self.rows = 0
+    def __len__(self) -> int:
+        return self.rows.used
 
     @property
     def bytes(self) -> int:
-        """Memory of all tensors, used or reserved."""
-        tensors = [*self.column.values(), self.block, self.chunk_key, self.chunk_voxels, self.free_rows]
-        return sum(tensor.nbytes for tensor in tensors)
+        """Memory allocated for the map."""
+        pools = self.rows.bytes + self._chunks.bytes + self._regions.bytes
+        return pools + _ROOT_BYTES * len(self._root)
 
-    @property
-    def used_bytes(self) -> int:
-        """Memory of what is in use."""
-        return self.rows * self.row_bytes + len(self.directory) * self.chunk_bytes
+    def find(self, coords: Tensor) -> Tensor:
+        """(N, 3) int64 voxel coordinates, in any order, to (N,) int64 rows; -1 where there is no voxel."""
+        chunk_coords, inverse = unique_cells(coords >> _LEVEL_BITS)
+        return self._children(self._chunks, self._find_chunks(chunk_coords)[inverse], coords)
 
-    def find(self, key: Tensor) -> Tensor:
-        """(N,) int64 keys to (N,) int64 rows, -1 where there is no such voxel."""
-        slot, place = self._address(key, create=False)
-        found = self.block[slot.clamp(min=0), place].to(torch.int64) if len(self.block) else slot
-        return torch.where(slot >= 0, found, -1)
+    def add(self, coords: Tensor, near: Tensor, stamp_ns: int) -> tuple[Tensor, int]:
+        """Makes rows for new voxels, zero but for their key and stamp.
 
-    def insert(self, key: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of (N,) unique keys, made where they were missing; and which are new, (N,) bool."""
-        slot, place = self._address(key, create=True)
-        row = self.block[slot, place].to(torch.int64)
-        new = row < 0
-        count = int(new.sum())
-        if count:
-            given = self._take_rows(count)
-            row[new] = given
-            self.block[slot[new], place[new]] = given.to(torch.int32)
-            self.column["key"][given] = key[new]
-            self.chunk_voxels.index_add_(0, slot[new], torch.ones_like(slot[new], dtype=torch.int32))
-            self.rows += count
-        return row, new
+        Where the budget has no room, the chunks farthest from ``near`` are forgotten (of equally far
+        ones the oldest), but none seen at ``stamp_ns`` (see :meth:`mark_seen`). If that is not enough,
+        only the nearest of the new chunks are kept.
 
-    def remove(self, row: Tensor) -> None:
-        """Forgets (N,) unique rows; chunks that became empty go, too."""
-        if len(row) == 0:
-            return
-        slot, place = self._address(self.column["key"][row], create=False)
-        self.block[slot, place] = -1
-        self.chunk_voxels.index_add_(0, slot, torch.full_like(slot, -1, dtype=torch.int32))
-        self.free_rows = torch.cat([self.free_rows, row])
-        self.rows -= len(row)
-        touched = torch.unique(slot)
-        for empty in touched[self.chunk_voxels[touched] == 0].tolist():
-            del self.directory[int(self.chunk_key[empty])]
-            self.free_chunks.append(empty)
+        Args:
+            coords: (N, 3) int64, unique, none of them present.
+            near: (3,) voxel coordinates of the sensor.
+            stamp_ns: of the measurement.
 
-    def chunks(self) -> tuple[Tensor, Tensor]:
-        """Slots of the chunks that exist, (C,) int64, and the voxel coordinates of their centres, (C, 3) float32."""
-        slot = torch.nonzero(self.chunk_voxels[: self.chunk_top] > 0)[:, 0]
-        corner = unpack_keys(self.chunk_key[slot]) * CHUNK
-        return slot, corner.to(torch.float32) + CHUNK / 2
+        Returns:
+            (N,) rows, -1 where there was no room, and the number of voxels forgotten.
+        """
+        chunk_coords, inverse = unique_cells(coords >> _LEVEL_BITS)
+        missing = self._find_chunks(chunk_coords) < 0
+        evicted = self._make_room(coords, chunk_coords[missing], near, stamp_ns)
+        chunks = self._find_chunks(chunk_coords)
+        sizes = torch.bincount(inverse, minlength=len(chunk_coords))
+        kept = self._that_fit(chunk_coords, chunks, sizes, near)
+        self._add_chunks(chunk_coords, chunks, kept)
+        self._chunks["seen_ns"][chunks[kept]] = stamp_ns
 
-    def rows_of(self, slot: Tensor) -> Tensor:
-        """All rows of some chunks, (R,) int64."""
-        row = self.block[slot].flatten()
-        return row[row >= 0].to(torch.int64)
+        rows = torch.full((len(coords),), -1, dtype=torch.int64, device=self._device)
+        wanted = kept[inverse]
+        coords, parents = coords[wanted], chunks[inverse[wanted]]
+        fresh = self.rows.take(len(coords))
+        rows[wanted] = fresh
+        self.rows["key"][fresh] = pack_keys(coords)
+        self.rows["chunk"][fresh] = parents.int()
+        self._link(self._chunks, parents, coords, fresh)
+        return rows, evicted
 
-    def _address(self, key: Tensor, *, create: bool) -> tuple[Tensor, Tensor]:
-        """Chunk slot (-1 where there is none) and place in the chunk of (N,) keys."""
-        coordinate = unpack_keys(key)
-        chunk = pack_keys(coordinate >> 3)
-        inside = coordinate & (CHUNK - 1)
-        place = (inside[:, 0] * CHUNK + inside[:, 1]) * CHUNK + inside[:, 2]
-        distinct, which = torch.unique(chunk, return_inverse=True)
-        names = distinct.tolist()
-        if create:
-            self._make_chunks([name for name in names if name not in self.directory])
-        slots = torch.tensor([self.directory.get(name, -1) for name in names], dtype=torch.int64)
-        return slots.to(self.device)[which], place
+    def mark_seen(self, rows: Tensor, stamp_ns: int) -> None:
+        """Sets the stamp of these voxels and their chunks."""
+        self.rows["seen_ns"][rows] = stamp_ns
+        self._chunks["seen_ns"][self.rows["chunk"][rows].long()] = stamp_ns
 
-    def _make_chunks(self, names: list[int]) -> None:
-        if not names:
-            return
-        reused = [self.free_chunks.pop() for _ in range(min(len(names), len(self.free_chunks)))]
-        fresh = list(range(self.chunk_top, self.chunk_top + len(names) - len(reused)))
-        self.chunk_top += len(fresh)
-        if self.chunk_top > len(self.block):
-            extra = grown(len(self.block), self.chunk_top) - len(self.block)
-            self.block = torch.cat([self.block, self.block.new_full((extra, PLACES), -1)])
-            self.chunk_key = torch.cat([self.chunk_key, self.chunk_key.new_zeros(extra)])
-            self.chunk_voxels = torch.cat([self.chunk_voxels, self.chunk_voxels.new_zeros(extra)])
-        slots = reused + fresh
-        self.chunk_key[torch.tensor(slots, device=self.device)] = torch.tensor(names, device=self.device)
-        self.directory.update(zip(names, slots, strict=True))
+    def remove(self, rows: Tensor) -> None:
+        """Forgets voxels, (n,) rows, each once; and the chunks and regions that become empty."""
+        chunks = self.rows["chunk"][rows].long()
+        self._unlink(self._chunks, chunks, _cell(unpack_keys(self.rows["key"][rows])))
+        self.rows.give(rows)
+        self._remove_empty_chunks(chunks.unique())
 
-    def _take_rows(self, count: int) -> Tensor:
-        """Rows that nobody uses, zeroed; freed ones first."""
-        reused = self.free_rows[len(self.free_rows) - min(count, len(self.free_rows)) :]
-        self.free_rows = self.free_rows[: len(self.free_rows) - len(reused)]
-        for tensor in self.column.values():
-            tensor[reused] = 0
-        fresh = torch.arange(self.row_top, self.row_top + count - len(reused), device=self.device)
-        self.row_top += len(fresh)
-        capacity = len(self.column["key"])
-        if self.row_top > capacity:
-            extra = grown(capacity, self.row_top) - capacity
-            for name, tensor in self.column.items():
-                self.column[name] = torch.cat([tensor, tensor.new_zeros((extra, *tensor.shape[1:]))])
-        return torch.cat([reused, fresh])
+    def chunks_in_box(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Chunks that reach into the box of voxel coordinates from low to high, (3,) each, inclusive.
+
+        Returns:
+            (n,) chunks and (n, 3) int64 coordinates of their first voxels.
+        """
+        first = (low.long() >> (2 * _LEVEL_BITS)).tolist()
+        last = (high.long() >> (2 * _LEVEL_BITS)).tolist()
+        axes = [range(a, b + 1) for a, b in zip(first, last, strict=True)]
+        in_box = len(axes[0]) * len(axes[1]) * len(axes[2])
+        if in_box < len(self._root):
+            cells = torch.tensor(list(itertools.product(*axes)), dtype=torch.int64)
+            found = [self._root[key] for key in pack_keys(cells).tolist() if key in self._root]
+        else:
+            found = list(self._root.values())
+        child = self._regions["child"][torch.tensor(found, dtype=torch.int64, device=self._device)]
+        chunks = child[child >= 0].long()
+        corner = self._chunks["coord"][chunks] << _LEVEL_BITS
+        reaches = ((corner <= high) & (corner + (CHUNK_VOXELS - 1) >= low)).all(dim=-1)
+        return chunks[reaches], corner[reaches]
+
+    def rows_in(self, chunks: Tensor) -> Tensor:
+        """(n,) rows of all voxels in these chunks."""
+        child = self._chunks["child"][chunks]
+        return child[child >= 0].long()
+
+    # Below: how the tree is kept.
+
+    def _find_chunks(self, chunk_coords: Tensor) -> Tensor:
+        region_coords, inverse = unique_cells(chunk_coords >> _LEVEL_BITS)
+        found = [self._root.get(key, -1) for key in pack_keys(region_coords).tolist()]
+        regions = torch.tensor(found, dtype=torch.int64, device=self._device)
+        return self._children(self._regions, regions[inverse], chunk_coords)
+
+    @staticmethod
+    def _children(pool: Pool, parents: Tensor, coords: Tensor) -> Tensor:
+        """Entry of each parent's table at each coordinate; -1 where there is none or no parent."""
+        entry = pool["child"].view(-1)[parents.clamp(min=0) * _CELLS + _cell(coords)].long()
+        return torch.where(parents >= 0, entry, -1)
+
+    @staticmethod
+    def _link(pool: Pool, parents: Tensor, coords: Tensor, children: Tensor) -> None:
+        pool["child"].view(-1)[parents * _CELLS + _cell(coords)] = children.int()
+        pool["children"].index_add_(0, parents, torch.ones_like(parents, dtype=torch.int32))
+
+    @staticmethod
+    def _unlink(pool: Pool, parents: Tensor, cells: Tensor) -> None:
+        pool["child"].view(-1)[parents * _CELLS + cells] = -1
+        pool["children"].index_add_(0, parents, torch.full_like(parents, -1, dtype=torch.int32))
+
+    def _add_chunks(self, chunk_coords: Tensor, chunks: Tensor, kept: Tensor) -> None:
+        """Fills in ``chunks`` where it is -1 and the chunk is kept."""
+        missing = (kept & (chunks < 0)).nonzero()[:, 0]
+        coords = chunk_coords[missing]
+        region_coords, inverse = unique_cells(coords >> _LEVEL_BITS)
+        regions = []
+        for key, coord in zip(pack_keys(region_coords).tolist(), region_coords, strict=True):
+            if key not in self._root:
+                region = self._regions.take(1)
+                self._regions["coord"][region] = coord
+                self._root[key] = int(region)
+            regions.append(self._root[key])
+        parents = torch.tensor(regions, dtype=torch.int64, device=self._device)[inverse]
+        fresh = self._chunks.take(len(missing))
+        self._chunks["coord"][fresh] = coords
+        self._chunks["parent"][fresh] = parents.int()
+        self._link(self._regions, parents, coords, fresh)
+        chunks[missing] = fresh
+
+    def _remove_empty_chunks(self, chunks: Tensor) -> None:
+        chunks = chunks[self._chunks["children"][chunks] == 0]
+        regions = self._chunks["parent"][chunks].long()
+        self._unlink(self._regions, regions, _cell(self._chunks["coord"][chunks]))
+        self._chunks.give(chunks)
+        regions = regions.unique()
+        regions = regions[self._regions["children"][regions] == 0]
+        for key in pack_keys(self._regions["coord"][regions]).tolist():
+            del self._root[key]
+        self._regions.give(regions)
+
+    # Below: the budget.
+
+    def _make_room(self, coords: Tensor, missing: Tensor, near: Tensor, stamp_ns: int) -> int:
+        """Grows, or else forgets chunks, until the new voxels fit; returns the voxels forgotten.
+
+        Args:
+            coords: (N, 3) of the new voxels.
+            missing: (m, 3) coordinates of the chunks that they need and that are not there.
+        """
+        region_keys = pack_keys(unique_cells(missing >> _LEVEL_BITS)[0]).tolist()
+        regions = sum(key not in self._root for key in region_keys)
+        needs = ((self._regions, regions), (self._chunks, len(missing)), (self.rows, len(coords)))
+        grown = [self._grow(pool, count) for pool, count in needs]
+        return 0 if all(grown) else self._evict(len(coords), len(missing), near, stamp_ns)
+
+    def _grow(self, pool: Pool, count: int) -> bool:
+        """Doubles the pool until ``count`` items are free. False if the budget does not allow it."""
+        if pool.available >= count:
+            return True
+        wanted = max(2 * pool.capacity, pool.used + count)
+        # The last growths take half of what is left, as the other pools will need some too.
+        left = (self._budget - self.bytes) // pool.item_bytes
+        capacity = min(wanted, pool.capacity + left // 2)
+        if capacity - pool.used < count or capacity < pool.capacity * 9 // 8:
+            return False
+        pool.grow(capacity)
+        return True
+
+    def _evict(self, rows: int, chunks: int, near: Tensor, stamp_ns: int) -> int:
+        """Forgets the farthest chunks until there is room; returns how many voxels that were."""
+        regions = torch.tensor(list(self._root.values()), dtype=torch.int64, device=self._device)
+        tables = self._regions["child"][regions]
+        old = tables[tables >= 0].long()
+        old = old[self._chunks["seen_ns"][old] != stamp_ns]
+        old = old[self._chunks["seen_ns"][old].argsort(stable=True)]
+        distance = (self._chunks["coord"][old] - (near >> _LEVEL_BITS)).double().norm(dim=-1).floor()
+        old = old[distance.argsort(stable=True, descending=True)]
+        freed = self._chunks["children"][old].cumsum(0)
+        short_of_rows = max(rows - self.rows.available, self.rows.used // _EVICTED_SHARE)
+        short_of_chunks = max(chunks - self._chunks.available, 0)
+        count = max(int((freed < short_of_rows).sum()) + 1, short_of_chunks)
+        gone = self.rows_in(old[:count])
+        self.remove(gone)
+        return len(gone)
+
+    def _that_fit(self, chunk_coords: Tensor, chunks: Tensor, sizes: Tensor, near: Tensor) -> Tensor:
+        """(n,) bool: which chunks can take their new voxels, the nearest first.
+
+        Args:
+            chunk_coords: (n, 3); chunks: (n,) -1 where new; sizes: (n,) new voxels in each.
+        """
+        region_coords, region = unique_cells(chunk_coords >> _LEVEL_BITS)
+        known = [key in self._root for key in pack_keys(region_coords).tolist()]
+        new_region = ~torch.tensor(known, dtype=torch.bool, device=self._device)
+        order = (chunk_coords - (near >> _LEVEL_BITS)).double().norm(dim=-1).argsort(stable=True)
+        first = torch.full_like(new_region, len(order), dtype=torch.int64)
+        first.scatter_reduce_(0, region[order], torch.arange(len(order), device=self._device), "amin")
+        turn = first.argsort()
+        fits = torch.empty_like(new_region)
+        fits[turn] = ~new_region[turn] | (new_region[turn].cumsum(0) <= self._regions.available)
+        fits = fits[region[order]]
+        fits &= ((chunks[order] < 0) & fits).cumsum(0) <= self._chunks.available
+        fits &= (sizes[order] * fits).cumsum(0) <= self.rows.available
+        kept = torch.empty_like(fits)
+        kept[order] = fits
+        return kept
 
 
-def grown(capacity: int, needed: int) -> int:
-    """The next capacity: half as much again, so that copying stays cheap and little lies idle."""
-    return max(needed, capacity + capacity // 2, 1024)
+def _cell(coords: Tensor) -> Tensor:
+    """(..., 3) coordinates to the index of the cell in the table of 8^3 that holds it."""
+    x, y, z = (coords & (CHUNK_VOXELS - 1)).unbind(-1)
+    return (x * CHUNK_VOXELS + y) * CHUNK_VOXELS + z

@@ -1,252 +1,311 @@
-"""The map: measurements in, windows out. One writer."""
+"""The map: measurements in, windows out.
+
+One thread writes. :meth:`VoxelMap.window` copies, so that what others read shares nothing with the map.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ws3d_ros.config import InputConfig, MapConfig
+from ws3d_ros.reconstruction import store as column
 from ws3d_ros.reconstruction.carving import (
     HIT,
     MISS,
     MOST,
-    chunks_in_view,
-    seen_through_by_frame,
-    seen_through_by_scan,
+    in_view,
+    seen_through_in_depth,
+    seen_through_in_sweep,
 )
-from ws3d_ros.reconstruction.fusion import frame_points, reduce, scan_points
-from ws3d_ros.reconstruction.store import CHUNK, VoxelStore, pack_keys, unpack_keys
+from ws3d_ros.reconstruction.fusion import Observation, observe_frame, observe_scan
+from ws3d_ros.reconstruction.keys import pack_keys, unpack_keys
+from ws3d_ros.reconstruction.range_image import RangeImage, range_image
+from ws3d_ros.reconstruction.store import CHUNK_VOXELS, VoxelStore
 from ws3d_ros.reconstruction.window import Patch, Window
-from ws3d_ros.sensors.frame import Frame, Scan
+from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 
 __all__ = ["Fused", "VoxelMap", "pack_keys", "unpack_keys"]
 
 MOST_WEIGHT = 200.0
-"""Running means forget beyond this much evidence, so that a surface that moved is followed."""
-MOST_FEATURE_WEIGHT = 50.0
-"""The same for image features."""
-KEPT_SHARE = 0.9
-"""Eviction goes down to this share of the budget, so that not every frame evicts."""
+"""Weights end here, so that means keep following what changes."""
 
 
 @dataclass(frozen=True)
 class Fused:
-    """What one measurement did to the map, in voxels (points: in points)."""
+    """What one measurement did to the map.
 
-    points: int
-    touched: int
-    new: int
-    removed: int
-    evicted: int
-    out_of_range: int
+    Attributes:
+        points: points that were used (of a depth image: after thinning).
+        outside: points beyond the range of voxel keys, not used.
+        touched: voxels that the points fell into.
+        new: of these, voxels that were not there before.
+        removed: voxels that the measurement looked through once too often.
+        evicted: voxels forgotten, or not taken in, for want of room.
+    """
+
+    points: int = 0
+    outside: int = 0
+    touched: int = 0
+    new: int = 0
+    removed: int = 0
+    evicted: int = 0
 
 
 class VoxelMap:
-    """Running means over voxels, in chunks, within a byte budget.
+    """Voxels of a place with evidence, colour, normals, features and names.
 
-    Args:
-        config: voxel size, budget, carving.
-        inputs: nearest and farthest depth and range that count.
-        feature_channels: K of the compressed image features.
-        device: where the map lives.
+    Attributes:
+        config: settings; may be replaced to change ``min_weight`` and ``carving`` at run time.
     """
 
     def __init__(
-        self, config: MapConfig, inputs: InputConfig, feature_channels: int, device: torch.device
+        self,
+        config: MapConfig,
+        inputs: InputConfig,
+        feature_channels: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.config, self.inputs, self.device = config, inputs, device
-        self.stamp_ns = 0
-        self.evicted = 0
-        half, single = torch.float16, torch.float32
-        self.store = VoxelStore(
-            {
-                "point": ((3,), single),
-                "normal": ((3,), single),
-                "weight": ((), single),
-                "color": ((3,), single),
-                "color_weight": ((), single),
-                "log_odds": ((), single),
-                "feature": ((feature_channels,), half),
-                "feature_weight": ((), single),
-                "label": ((), torch.int16),
-                "confidence": ((), half),
-                "instance": ((), torch.int32),
-            },
-            device,
-        )
-
-    def __len__(self) -> int:
-        """Number of voxels."""
-        return self.store.rows
-
-    @property
-    def bytes(self) -> int:
-        """Memory that the map takes."""
-        return self.store.bytes
+        self.config = config
+        self._inputs = inputs
+        self._channels = feature_channels
+        self._device = torch.device(device)
+        self.clear()
 
     def clear(self) -> None:
         """Forgets everything."""
-        self.store.clear()
-        self.stamp_ns = 0
+        self._store = VoxelStore(int(self.config.budget_mb * 1e6), self._channels, self._device)
+        self._stamp_ns = 0
 
-    def integrate(self, measurement: Frame | Scan) -> Fused:
-        """Adds one measurement, carves what it looks through, and keeps to the budget.
+    def __len__(self) -> int:
+        """Number of voxels, those with little evidence included."""
+        return len(self._store)
 
-        A frame without depth changes nothing here; see :meth:`paint`.
+    @property
+    def bytes(self) -> int:
+        """Memory allocated for the map."""
+        return self._store.bytes
+
+    @torch.no_grad()
+    def integrate(self, item: Frame | Scan) -> Fused:
+        """Takes in one measurement. A frame without depth changes nothing; see :meth:`paint`.
 
         Raises:
-            ValueError: if the pose or the points are not finite. The map is as it was.
+            ValueError: for a pose that is not finite or not rigid, or LiDAR points that are not
+                finite. The map is as it was.
         """
-        pose = measurement.T_map_camera if isinstance(measurement, Frame) else measurement.T_map_lidar
-        if not np.isfinite(pose).all():
-            raise ValueError(f"the pose of '{measurement.sensor}' is not finite")
-        size = self.config.voxel_size_m
-        if isinstance(measurement, Scan):
-            if not measurement.points_m.isfinite().all():
-                raise ValueError(f"a sweep of '{measurement.sensor}' has points that are not finite")
-            points = scan_points(measurement, self.inputs.min_range_m, self.inputs.max_range_m)
-        elif measurement.depth_m is not None:
-            points = frame_points(measurement, self.inputs.min_depth_m, self.inputs.max_depth_m, size)
-        else:
-            return Fused(0, 0, 0, 0, 0, 0)
-        self.stamp_ns = max(self.stamp_ns, measurement.stamp_ns)
-        reduced, out_of_range = reduce(points, size)
-        evicted = self._make_room(len(reduced.key), torch.as_tensor(pose[:3, 3], dtype=torch.float32))
-        row, new = self.store.insert(reduced.key)
-        column = self.store.column
-        share = merge(column["weight"], row, reduced.weight, MOST_WEIGHT)
-        blend(column["point"], row, reduced.position_m, share)
-        blend(column["normal"], row, reduced.normal, share)
-        if reduced.color is not None:
-            blend(
-                column["color"],
-                row,
-                reduced.color,
-                merge(column["color_weight"], row, reduced.weight, MOST_WEIGHT),
-            )
-        column["log_odds"][row] = (column["log_odds"][row] + HIT).clamp(max=MOST)
-        removed = self._carve(measurement, row) if self.config.carving else 0
-        return Fused(len(points.weight), len(row), int(new.sum()), removed, evicted, out_of_range)
+        if isinstance(item, Frame):
+            return self._integrate_frame(item)
+        return self._integrate_scan(item)
 
-    def paint(self, keys: Tensor, color: Tensor) -> None:
-        """Adds one look of colour to voxels: keys (M,) unique, color (M, 3) float32 RGB in 0..255."""
-        row = self.store.find(keys)
-        found = row >= 0
-        row, color = row[found], color[found]
-        share = merge(
-            self.store.column["color_weight"], row, torch.ones(len(row), device=self.device), MOST_WEIGHT
+    def _integrate_frame(self, frame: Frame) -> Fused:
+        _check_pose(frame.T_map_camera, frame.sensor)
+        if frame.depth_m is None:
+            return Fused()
+        frame = _frame_on(frame, self._device)
+        voxel, limits = self.config.voxel_size_m, self._inputs
+        seen = observe_frame(frame, voxel, limits.min_depth_m, limits.max_depth_m)
+        new, evicted = self._add(seen, frame.T_map_camera, frame.stamp_ns)
+        removed = self._carve_frame(frame) if self.config.carving else 0
+        return Fused(seen.points, seen.outside, len(seen.coords), new, removed, evicted)
+
+    def _integrate_scan(self, scan: Scan) -> Fused:
+        _check_pose(scan.T_map_lidar, scan.sensor)
+        points = scan.points_m.to(self._device)
+        if not bool(points.isfinite().all()):
+            raise ValueError(f"{scan.sensor}: points that are not finite; drop them before")
+        scan = Scan(scan.stamp_ns, points, scan.T_map_lidar, None, scan.sensor)
+        voxel, limits = self.config.voxel_size_m, self._inputs
+        image = range_image(points)
+        seen = observe_scan(scan, image, voxel, limits.min_range_m, limits.max_range_m)
+        new, evicted = self._add(seen, scan.T_map_lidar, scan.stamp_ns)
+        removed = self._carve_scan(scan, image) if self.config.carving else 0
+        return Fused(seen.points, seen.outside, len(seen.coords), new, removed, evicted)
+
+    def _add(self, seen: Observation, T_map_sensor: FloatArray, stamp_ns: int) -> tuple[int, int]:
+        """Merges an observation into the map. Returns the numbers of new and of evicted voxels."""
+        self._stamp_ns = max(self._stamp_ns, stamp_ns)
+        store = self._store
+        rows = store.find(seen.coords)
+        store.mark_seen(rows[rows >= 0], stamp_ns)
+        absent = (rows < 0).nonzero()[:, 0]
+        sensor = torch.as_tensor(T_map_sensor[:3, 3], device=self._device)
+        near = (sensor / self.config.voxel_size_m).floor().long()
+        added, evicted = store.add(seen.coords[absent], near, stamp_ns)
+        rows[absent] = added
+        kept = rows >= 0
+        _merge(store.rows["state"], rows[kept], seen, kept)
+        new = int((added >= 0).sum())
+        return new, evicted + len(absent) - new
+
+    def _carve_frame(self, frame: Frame) -> int:
+        assert frame.depth_m is not None
+        voxel, farthest = self.config.voxel_size_m, self._inputs.max_depth_m
+        camera = frame.camera
+        pose = torch.as_tensor(frame.T_map_camera, dtype=torch.float32, device=self._device)
+        corners = torch.tensor(
+            [[0.0, 0.0, 0.0]]
+            + [
+                [(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, 1.0]
+                for u in (-0.5, camera.width - 0.5)
+                for v in (-0.5, camera.height - 0.5)
+            ],
+            device=self._device,
         )
-        blend(self.store.column["color"], row, color, share)
+        corners = corners * farthest @ pose[:3, :3].T + pose[:3, 3]
+        low, high = ((bound / voxel).floor().long() for bound in (corners.amin(0), corners.amax(0)))
+        chunks, corner = self._store.chunks_in_box(low, high)
+        centre = _into(pose, (corner + CHUNK_VOXELS / 2) * voxel)
+        radius_m = CHUNK_VOXELS * voxel * 3**0.5 / 2
+        rows = self._store.rows_in(chunks[in_view(camera, centre, radius_m, farthest)])
+        point = _into(pose, self._store.rows["state"][rows, column.POINT])
+        through = seen_through_in_depth(frame.depth_m, camera, point, voxel, farthest)
+        return self._miss(rows[through], frame.stamp_ns)
 
+    def _carve_scan(self, scan: Scan, image: RangeImage) -> int:
+        voxel = self.config.voxel_size_m
+        pose = torch.as_tensor(scan.T_map_lidar, dtype=torch.float32, device=self._device)
+        reach = self._inputs.max_range_m
+        low, high = (((pose[:3, 3] + sign * reach) / voxel).floor().long() for sign in (-1, 1))
+        rows = self._store.rows_in(self._store.chunks_in_box(low, high)[0])
+        point = _into(pose, self._store.rows["state"][rows, column.POINT])
+        return self._miss(rows[seen_through_in_sweep(image, point, voxel)], scan.stamp_ns)
+
+    def _miss(self, rows: Tensor, stamp_ns: int) -> int:
+        """Lowers the log-odds of voxels that were looked through and not hit; removes the unlikely."""
+        rows = rows[self._store.rows["seen_ns"][rows] != stamp_ns]
+        state = self._store.rows["state"]
+        odds = state[rows, column.LOG_ODDS] + MISS
+        state[rows, column.LOG_ODDS] = odds
+        gone = rows[odds < 0]
+        self._store.remove(gone)
+        return len(gone)
+
+    @torch.no_grad()
+    def paint(self, keys: Tensor, color: Tensor, weight: Tensor) -> int:
+        """Merges colours into voxels, such as those that a camera without depth sees.
+
+        Args:
+            keys: (M,) int64; the same voxel may come often, one that is gone is skipped.
+            color: (M, 3) float32 or uint8 RGB 0..255.
+            weight: (M,) float32 evidence > 0; a pixel of a depth camera nearby has 1.
+
+        Returns:
+            Number of voxels painted.
+        """
+        unique, inverse = keys.to(self._device).unique(return_inverse=True)
+        weight = weight.to(self._device)
+        total = torch.zeros(len(unique), device=self._device).index_add_(0, inverse, weight)
+        weighted = color.to(self._device).float() * weight[:, None]
+        mean = torch.zeros(len(unique), 3, device=self._device).index_add_(0, inverse, weighted)
+        rows = self._store.find(unpack_keys(unique))
+        known = rows >= 0
+        state = self._store.rows["state"]
+        changed = state[rows[known]]
+        _blend(changed, column.COLOR, column.COLOR_WEIGHT, mean[known] / total[known, None], total[known])
+        state[rows[known]] = changed
+        return int(known.sum())
+
+    @torch.no_grad()
     def apply(self, patch: Patch) -> int:
-        """Merges what a slow stage learnt; returns how many of its voxels still exist."""
-        row = self.store.find(patch.keys)
-        found = row >= 0
-        row = row[found]
-        column = self.store.column
+        """Writes what a slow stage found out; returns how many of its voxels were still there."""
+        rows = self._store.find(unpack_keys(patch.keys.to(self._device)))
+        known = rows >= 0
+        rows = rows[known]
+        data = self._store.rows
         if patch.feature_sum is not None and patch.feature_weight is not None:
-            weight = patch.feature_weight[found]
-            mean = patch.feature_sum[found] / weight.clamp(min=1e-9)[:, None]
-            share = merge(column["feature_weight"], row, weight, MOST_FEATURE_WEIGHT)
-            blend(column["feature"], row, mean, share)
+            added = patch.feature_weight.to(self._device)[known]
+            old = data["feature_weight"][rows]
+            total = old + added
+            summed = data["feature"][rows].float() * old[:, None] + patch.feature_sum.to(self._device)[known]
+            data["feature"][rows] = (summed / total.clamp(min=1e-12)[:, None]).half()
+            data["feature_weight"][rows] = total
         for name in ("label", "confidence", "instance"):
             values = getattr(patch, name)
             if values is not None:
-                column[name][row] = values[found].to(column[name].dtype)
-        return len(row)
-
-    def window(self, center_m: Tensor | np.ndarray, radius_m: float) -> Window:
-        """A copy of the voxels within ``radius_m`` of (3,) ``center_m``."""
-        center = torch.as_tensor(center_m, dtype=torch.float32, device=self.device)
-        slot, middle_m = self._chunks()
-        row = self.store.rows_of(slot[(middle_m - center).norm(dim=1) <= radius_m + self._half_diagonal_m])
-        near = (self.store.column["point"][row] - center).norm(dim=1) <= radius_m
-        return self._copy(row[near])
+                data[name][rows] = values.to(self._device)[known].to(data[name].dtype)
+        return len(rows)
 
     def everything(self) -> Window:
-        """A copy of all voxels."""
-        return self._copy(self.store.rows_of(self._chunks()[0]))
+        """A copy of the whole map."""
+        data = self._store.rows
+        low = torch.full((3,), -(2**40), device=self._device)
+        return self._copy(self._store.rows_in(self._store.chunks_in_box(low, -low)[0]), data["state"])
 
-    def _copy(self, row: Tensor) -> Window:
-        column = self.store.column
-        row = row[column["weight"][row] >= self.config.min_weight]
-        row = row[torch.argsort(column["key"][row])]
-        color = torch.where(column["color_weight"][row, None] > 0, column["color"][row], torch.nan)
+    def window(self, center_m: FloatArray | Tensor | tuple[float, float, float], radius_m: float) -> Window:
+        """A copy of the voxels whose centroid is within the radius, (3,) in the map frame."""
+        center = torch.as_tensor(center_m, dtype=torch.float32, device=self._device)
+        low, high = (
+            ((center + sign * radius_m) / self.config.voxel_size_m).floor().long() for sign in (-1, 1)
+        )
+        rows = self._store.rows_in(self._store.chunks_in_box(low, high)[0])
+        state = self._store.rows["state"]
+        near = (state[rows, column.POINT] - center).norm(dim=-1) <= radius_m
+        return self._copy(rows[near], state)
+
+    def _copy(self, rows: Tensor, state: Tensor) -> Window:
+        data = self._store.rows
+        rows = rows[state[rows, column.WEIGHT] >= self.config.min_weight]
+        keys, order = data["key"][rows].sort()
+        rows = rows[order]
+        picked = state[rows]
+        colorless = picked[:, column.COLOR_WEIGHT, None] == 0
         return Window(
             voxel_size_m=self.config.voxel_size_m,
-            stamp_ns=self.stamp_ns,
-            keys=column["key"][row],
-            points_m=column["point"][row],
-            color=color,
-            normal=torch.nn.functional.normalize(column["normal"][row], dim=1),
-            weight=column["weight"][row],
-            feature=column["feature"][row],
-            feature_weight=column["feature_weight"][row],
-            label=column["label"][row],
-            confidence=column["confidence"][row],
-            instance=column["instance"][row],
+            stamp_ns=self._stamp_ns,
+            keys=keys,
+            points_m=picked[:, column.POINT].clone(),
+            color=torch.where(colorless, torch.nan, picked[:, column.COLOR]),
+            normal=normalize(picked[:, column.NORMAL], dim=-1),
+            weight=picked[:, column.WEIGHT].clone(),
+            feature=data["feature"][rows],
+            feature_weight=data["feature_weight"][rows],
+            label=data["label"][rows],
+            confidence=data["confidence"][rows],
+            instance=data["instance"][rows],
         )
 
-    @property
-    def _half_diagonal_m(self) -> float:
-        return CHUNK * self.config.voxel_size_m * 3**0.5 / 2
 
-    def _chunks(self) -> tuple[Tensor, Tensor]:
-        """Slots of all chunks and their centres (C, 3) in metres."""
-        slot, middle = self.store.chunks()
-        return slot, middle * self.config.voxel_size_m
-
-    def _carve(self, measurement: Frame | Scan, hit: Tensor) -> int:
-        """Takes log-odds from what the measurement looks through; returns how many voxels went."""
-        size, column = self.config.voxel_size_m, self.store.column
-        slot, middle_m = self._chunks()
-        if isinstance(measurement, Frame):
-            near = chunks_in_view(middle_m, self._half_diagonal_m, measurement, self.inputs.max_depth_m)
-            row = self.store.rows_of(slot[near])
-            through = seen_through_by_frame(column["point"][row], measurement, size, self.inputs.max_depth_m)
-        else:
-            origin = torch.as_tensor(measurement.T_map_lidar[:3, 3], dtype=torch.float32, device=self.device)
-            near = (middle_m - origin).norm(dim=1) < self.inputs.max_range_m
-            row = self.store.rows_of(slot[near])
-            through = seen_through_by_scan(column["point"][row], measurement, size)
-        row = row[through]
-        loss = torch.full((len(row),), MISS, device=self.device)
-        loss[torch.isin(row, hit)] = 0.0  # it was hit by this very measurement
-        column["log_odds"][row] -= loss
-        gone = row[column["log_odds"][row] < 0]
-        self.store.remove(gone)
-        return len(gone)
-
-    def _make_room(self, wanted: int, center_m: Tensor) -> int:
-        """Forgets the farthest chunks if ``wanted`` more voxels could break the budget."""
-        budget = self.config.budget_mb * 2**20
-        # Tensors grow by half, so this much of the budget may be in use.
-        limit = budget / 1.5
-        if self.store.used_bytes + wanted * self.store.row_bytes <= limit:
-            return 0
-        slot, middle_m = self._chunks()
-        order = torch.argsort((middle_m - center_m.to(self.device)).norm(dim=1), descending=True)
-        voxels = self.store.chunk_voxels[slot[order]].to(torch.int64)
-        freed = (voxels * self.store.row_bytes + self.store.chunk_bytes).cumsum(0)
-        target = self.store.used_bytes + wanted * self.store.row_bytes - KEPT_SHARE * limit
-        row = self.store.rows_of(slot[order[: int((freed < target).sum()) + 1]])
-        self.store.remove(row)
-        self.evicted += len(row)
-        return len(row)
+def _merge(state: Tensor, rows: Tensor, seen: Observation, kept: Tensor) -> None:
+    """Running means of what was observed (``kept`` picks its voxels) into the voxels' state."""
+    changed = state[rows]
+    weight = seen.weight[kept]
+    _blend(changed, column.COLOR, column.COLOR_WEIGHT, seen.color[kept], seen.color_weight[kept])
+    share = (weight / (changed[:, column.WEIGHT] + weight))[:, None]
+    for part, mean in ((column.POINT, seen.point_m), (column.NORMAL, seen.normal)):
+        changed[:, part] += share * (mean[kept] - changed[:, part])
+    changed[:, column.WEIGHT] = (changed[:, column.WEIGHT] + weight).clamp(max=MOST_WEIGHT)
+    changed[:, column.LOG_ODDS] = (changed[:, column.LOG_ODDS] + HIT).clamp(max=MOST)
+    state[rows] = changed
 
 
-def merge(total: Tensor, row: Tensor, weight: Tensor, most: float) -> Tensor:
-    """Adds weights to ``total[row]``, up to ``most``; returns the share of the new in the mean, (N,)."""
-    before = total[row]
-    share = weight / (before + weight).clamp(min=1e-9)
-    total[row] = (before + weight).clamp(max=most)
-    return share
+def _blend(state: Tensor, part: slice, weight_column: int, mean: Tensor, weight: Tensor) -> None:
+    """Running mean of one part of the state, with its own weight; weight 0 leaves it as it is."""
+    total = state[:, weight_column] + weight
+    share = (weight / total.clamp(min=1e-12))[:, None]
+    state[:, part] += share * (mean - state[:, part])
+    state[:, weight_column] = total.clamp(max=MOST_WEIGHT)
 
 
-def blend(mean: Tensor, row: Tensor, value: Tensor, share: Tensor) -> None:
-    """Moves ``mean[row]`` towards ``value`` by ``share``."""
-    before = mean[row].float()
-    mean[row] = (before + (value - before) * share[:, None]).to(mean.dtype)
+def _into(pose: Tensor, point_m: Tensor) -> Tensor:
+    """(N, 3) points of the map in the frame whose pose in the map this is."""
+    return (point_m - pose[:3, 3]) @ pose[:3, :3]
+
+
+def _frame_on(frame: Frame, device: torch.device) -> Frame:
+    color, depth_m = (None if image is None else image.to(device) for image in (frame.color, frame.depth_m))
+    return Frame(frame.stamp_ns, frame.camera, frame.T_map_camera, color, depth_m, frame.sensor)
+
+
+def _check_pose(T: FloatArray, sensor: str) -> None:
+    pose = torch.as_tensor(T, dtype=torch.float64)
+    if pose.shape != (4, 4) or not bool(pose.isfinite().all()):
+        raise ValueError(f"{sensor}: the pose must be a finite 4x4 matrix, not {T!r}")
+    rotation = pose[:3, :3]
+    # Poses from float32 quaternions are off by 1e-6; what is off by 1e-3 is no rotation.
+    off = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
+    if off > 1e-3 or float(torch.linalg.det(rotation)) < 0:
+        raise ValueError(f"{sensor}: the rotation of the pose is not orthonormal (off by {off:.3g})")

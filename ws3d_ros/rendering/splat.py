@@ -1,7 +1,9 @@
-"""Views of the map: which voxel does each pixel see?
+"""Which point does each pixel see: a z-buffered splat.
 
-One pass: every voxel is a square as large as its projection; a pixel keeps the nearest. Depth and
-voxel number are packed into one integer, so that the nearest is an atomic minimum.
+Every point is a square that faces the camera, as wide as its voxel looks. Distance and number of
+a point are packed into one integer, so that a minimum over integers is the depth test. Squares
+are not drawn pixel by pixel: points are written once, largest squares first, and between sizes the
+whole image is dilated by one pixel. The cost is that of the points in view plus that of the image.
 """
 
 from __future__ import annotations
@@ -11,24 +13,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ws3d_ros.sensors.frame import FloatArray, Pinhole
+from ws3d_ros.sensors.frame import Pinhole
 
-MAX_RADIUS_PX = 12
-"""Splats grow no larger: what is nearer is about to touch the camera."""
-DEPTH_STEP_M = 1e-4
-"""Depths are compared in steps of 0.1 mm; on a tie the lower voxel number wins."""
-EMPTY = torch.iinfo(torch.int64).max
+MAX_RADIUS = 16
+"""Pixels; no square is wider than 2 * 16 + 1."""
+DEPTH_STEP_M = 2.0**-13
+"""Depths are rounded to this, 0.12 mm; of equally deep points the first is seen."""
+
+_NOTHING = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
 class Views:
-    """B rendered views of H x W pixels.
+    """B images of a set of N points.
 
     Attributes:
-        id: (B, H, W) int32 index of the point seen, -1 for none.
-        depth_m: (B, H, W) float32 along the optical axis, 0 where nothing is seen.
-        color: (B, H, W, 3) float32 as given, 0 where nothing is seen; None if none was given.
-        normal: (B, H, W, 3) float32 as given, 0 where nothing is seen; None if none was given.
+        id: (B, H, W) int32, which point a pixel sees; -1 where none.
+        depth_m: (B, H, W) float32 distance of that point along the optical axis; 0 where none.
+        color: (B, H, W, 3) of the points' type, 0 where none; None if the points have no colours.
+        normal: (B, H, W, 3) float32 in the map frame, 0 where none; None if the points have none.
     """
 
     id: Tensor
@@ -37,67 +40,88 @@ class Views:
     normal: Tensor | None
 
 
+@torch.no_grad()
 def render(
     points_m: Tensor,
     camera: Pinhole,
-    T_map_camera: Tensor | FloatArray,
+    T_map_camera: Tensor,
     voxel_size_m: float,
     color: Tensor | None = None,
     normal: Tensor | None = None,
-    near_m: float = 0.05,
+    near_m: float = 0.1,
 ) -> Views:
-    """Renders points as squares of a voxel's size.
+    """Views of points from several places.
 
     Args:
         points_m: (N, 3) float32 in the map frame.
-        camera: of all views.
-        T_map_camera: (B, 4, 4) camera points to map points.
-        voxel_size_m: edge of the squares.
-        color, normal: (N, 3) float32 attributes to look up for each pixel.
+        camera: its width and height are those of the views.
+        T_map_camera: (B, 4, 4) or (4, 4) array or tensor.
+        voxel_size_m: edge of the square that a point stands for.
+        color: (N, 3), any type. normal: (N, 3) float32.
         near_m: points nearer than this are not drawn.
+
+    Raises:
+        ValueError: for more than 2^31 - 1 points.
     """
-    poses = torch.as_tensor(T_map_camera, dtype=torch.float64)
-    height, width = camera.height, camera.width
-    buffer = torch.full((len(poses), height * width), EMPTY, dtype=torch.int64, device=points_m.device)
-    for view, pose in enumerate(poses):
-        # Inverted in double precision: maps can be far from their origin.
-        inverse = torch.linalg.inv(pose).to(points_m.device, torch.float32)
-        splat(points_m @ inverse[:3, :3].T + inverse[:3, 3], camera, voxel_size_m, near_m, buffer[view])
-    seen = buffer != EMPTY
-    id = torch.where(seen, buffer & 0xFFFFFFFF, -1).to(torch.int32).view(-1, height, width)
-    depth = torch.where(seen, (buffer >> 32).to(torch.float32) * DEPTH_STEP_M, 0.0).view(-1, height, width)
-    return Views(id, depth, pick(color, id), pick(normal, id))
+    if len(points_m) >= 1 << 31:
+        raise ValueError(f"{len(points_m)} points are too many for 32-bit numbers")
+    poses = torch.as_tensor(T_map_camera, dtype=torch.float32, device=points_m.device).reshape(-1, 4, 4)
+    height, width = camera.height + 2 * MAX_RADIUS, camera.width + 2 * MAX_RADIUS
+    image = torch.full((len(poses), height, width), _NOTHING, device=points_m.device)
+    for view, pose in zip(image, poses, strict=True):
+        _splat(view, points_m, camera, pose, voxel_size_m, near_m)
+    seen = image[:, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS]
+    return _read(seen, color, normal)
 
 
-def splat(local_m: Tensor, camera: Pinhole, voxel_size_m: float, near_m: float, buffer: Tensor) -> None:
-    """Draws (N, 3) camera points into a (H * W,) buffer of packed depth and index."""
-    z = local_m[:, 2]
-    index = torch.nonzero(z > near_m)[:, 0]
-    z = z[index]
-    u = (local_m[index, 0] / z * camera.fx + camera.cx).round()
-    v = (local_m[index, 1] / z * camera.fy + camera.cy).round()
-    radius = (0.5 * voxel_size_m * max(camera.fx, camera.fy) / z).round().clamp(max=MAX_RADIUS_PX)
-    inside = (u >= -radius) & (u < camera.width + radius) & (v >= -radius) & (v < camera.height + radius)
-    index, z, u, v, radius = (values[inside] for values in (index, z, u, v, radius))
-    packed = (z / DEPTH_STEP_M).round().to(torch.int64) << 32 | index
-    u, v = u.to(torch.int64), v.to(torch.int64)
-    for size in range(MAX_RADIUS_PX + 1):
-        chosen = radius == size
-        if not bool(chosen.any()):
-            continue
-        offset = torch.arange(-size, size + 1, device=z.device)
-        column = (u[chosen, None] + offset)[:, None, :].expand(-1, len(offset), -1)
-        line = (v[chosen, None] + offset)[:, :, None].expand(-1, -1, len(offset))
-        drawn = (column >= 0) & (column < camera.width) & (line >= 0) & (line < camera.height)
-        value = packed[chosen, None, None].expand_as(drawn)
-        buffer.scatter_reduce_(0, (line * camera.width + column)[drawn], value[drawn], "amin")
+def _splat(
+    image: Tensor, points_m: Tensor, camera: Pinhole, pose: Tensor, voxel_size_m: float, near_m: float
+) -> None:
+    """Draws the points into one image of packed depths and numbers, with MAX_RADIUS pixels around it."""
+    x, y, z = ((points_m - pose[:3, 3]) @ pose[:3, :3]).unbind(-1)
+    column = torch.round(x / z * camera.fx + camera.cx) + MAX_RADIUS
+    row = torch.round(y / z * camera.fy + camera.cy) + MAX_RADIUS
+    drawn = (z >= near_m) & (column >= 0) & (column < image.shape[1]) & (row >= 0) & (row < image.shape[0])
+    number = drawn.nonzero()[:, 0]
+    z = z[number]
+    place = row[number].long() * image.shape[1] + column[number].long()
+    packed = (z / DEPTH_STEP_M).round().long() << 32 | number
+    radius = (0.5 * max(camera.fx, camera.fy) * voxel_size_m / z + 0.5).long().clamp(max=MAX_RADIUS)
+    by_radius = radius.argsort()
+    place, packed = place[by_radius], packed[by_radius]
+    ends = torch.bincount(radius, minlength=MAX_RADIUS + 1).cumsum(0).tolist()
+    flat = image.view(-1)
+    for size in range(MAX_RADIUS, -1, -1):
+        group = slice(ends[size - 1] if size else 0, ends[size])
+        flat.scatter_reduce_(0, place[group], packed[group], "amin")
+        if size and ends[-1] > group.start:
+            _dilate(image)
 
 
-def pick(values: Tensor | None, id: Tensor) -> Tensor | None:
-    """(N, 3) attributes of the points seen, (B, H, W, 3), 0 where nothing is seen."""
-    if values is None:
-        return None
-    if len(values) == 0:
-        return torch.zeros((*id.shape, 3), dtype=values.dtype, device=id.device)
-    picked = values[id.clamp(min=0).long()]
-    return torch.where((id >= 0)[..., None], picked, 0.0)
+def _dilate(image: Tensor) -> None:
+    """Each pixel becomes the least of the 3x3 around it."""
+    for axis in (0, 1):
+        lines = image.transpose(0, axis)
+        before = lines.clone()
+        torch.minimum(lines[1:], before[:-1], out=lines[1:])
+        torch.minimum(lines[:-1], before[1:], out=lines[:-1])
+
+
+def _read(seen: Tensor, color: Tensor | None, normal: Tensor | None) -> Views:
+    """Unpacks images of packed depths and numbers."""
+    empty = seen == _NOTHING
+    number = torch.where(empty, 0, seen & 0xFFFFFFFF)
+
+    def picked(values: Tensor | None) -> Tensor | None:
+        if values is None:
+            return None
+        if len(values) == 0:
+            return values.new_zeros((*seen.shape, values.shape[-1]))
+        return values[number].masked_fill_(empty[..., None], 0)
+
+    return Views(
+        id=torch.where(empty, -1, number).int(),
+        depth_m=torch.where(empty, 0.0, (seen >> 32) * DEPTH_STEP_M),
+        color=picked(color),
+        normal=picked(normal),
+    )
