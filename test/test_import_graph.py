@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ws3d_ros"
 ORDER = [
     "config",
     "resources",
+    "stopwatch",
     "sensors",
     "reconstruction",
     "rendering",
