@@ -73,8 +73,8 @@ class Vocabulary:
     def of(words: Iterable[str]) -> Vocabulary:
         """A vocabulary of plain words.
 
-        Words that a shipped vocabulary knows, by name or by synonym, take its colour, role, cost
-        and synonyms; a synonym that is itself one of the words is left out.
+        Words that a shipped vocabulary knows, by name or by synonym, take its role, cost and
+        synonyms (save those that are themselves among the words), and by name its colour.
 
         Raises:
             VocabularyError: for no words, or one that is there twice.
@@ -123,8 +123,8 @@ def _shipped_file(name: str) -> Path:
 
 @lru_cache(maxsize=1)
 def _thesaurus() -> dict[str, dict[str, Any]]:
-    """Each word of the shipped vocabularies to the entry that describes it. Names win over synonyms,
-    and the vocabulary first in the alphabet wins, save that ``indoor`` is asked before all."""
+    """Each word of the shipped vocabularies, to what is known of it. Names win over synonyms, and
+    ``indoor`` over the others."""
     by_name: dict[str, dict[str, Any]] = {}
     by_synonym: dict[str, dict[str, Any]] = {}
     for shipped in sorted(shipped_names(), key=lambda name: (name != "indoor", name)):
@@ -137,8 +137,9 @@ def _thesaurus() -> dict[str, dict[str, Any]]:
                 "synonyms": (name, *vocabulary.synonyms[i]),
             }
             by_name.setdefault(name.lower(), entry)
+            alike = {key: value for key, value in entry.items() if key != "color"}
             for synonym in vocabulary.synonyms[i]:
-                by_synonym.setdefault(synonym.lower(), entry)
+                by_synonym.setdefault(synonym.lower(), alike)
     return {**by_synonym, **by_name}
 
 
