@@ -29,7 +29,8 @@ class Views:
 
     Attributes:
         id: (B, H, W) int32, which point a pixel sees; -1 where none.
-        depth_m: (B, H, W) float32 distance of that point along the optical axis; 0 where none.
+        depth_m: (B, H, W) float32 distance along the optical axis; 0 where none. Where the point has
+            a normal: of the plane through the point, at the pixel; otherwise of the point.
         color: (B, H, W, 3) of the points' type, 0 where none; None if the points have no colours.
         normal: (B, H, W, 3) float32 in the map frame, 0 where none; None if the points have none.
     """
@@ -71,7 +72,15 @@ def render(
     for view, pose in zip(image, poses, strict=True):
         _splat(view, points_m, camera, pose, voxel_size_m, near_m)
     seen = image[:, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS]
-    return _read(seen, color, normal)
+    empty = seen == _NOTHING
+    number = torch.where(empty, 0, seen & 0xFFFFFFFF)
+    depth_m = torch.where(empty, 0.0, (seen >> 32) * DEPTH_STEP_M)
+    shown_normal = _pick(normal, number, empty)
+    if shown_normal is not None:
+        depth_m = _on_plane(
+            depth_m, _pick(points_m, number, empty), shown_normal, camera, poses, voxel_size_m
+        )
+    return Views(torch.where(empty, -1, number).int(), depth_m, _pick(color, number, empty), shown_normal)
 
 
 def _splat(
@@ -107,21 +116,30 @@ def _dilate(image: Tensor) -> None:
         torch.minimum(lines[:-1], before[1:], out=lines[:-1])
 
 
-def _read(seen: Tensor, color: Tensor | None, normal: Tensor | None) -> Views:
-    """Unpacks images of packed depths and numbers."""
-    empty = seen == _NOTHING
-    number = torch.where(empty, 0, seen & 0xFFFFFFFF)
+def _pick(values: Tensor | None, number: Tensor, empty: Tensor) -> Tensor | None:
+    """Values of the points that the pixels see; 0 where they see none."""
+    if values is None:
+        return None
+    if len(values) == 0:
+        return values.new_zeros((*number.shape, values.shape[-1]))
+    return values[number].masked_fill_(empty[..., None], 0)
 
-    def picked(values: Tensor | None) -> Tensor | None:
-        if values is None:
-            return None
-        if len(values) == 0:
-            return values.new_zeros((*seen.shape, values.shape[-1]))
-        return values[number].masked_fill_(empty[..., None], 0)
 
-    return Views(
-        id=torch.where(empty, -1, number).int(),
-        depth_m=torch.where(empty, 0.0, (seen >> 32) * DEPTH_STEP_M),
-        color=picked(color),
-        normal=picked(normal),
-    )
+def _on_plane(
+    depth_m: Tensor, point_m: Tensor, normal: Tensor, camera: Pinhole, poses: Tensor, voxel_size_m: float
+) -> Tensor:
+    """Depth at which each pixel's ray meets the plane of the point that it sees.
+
+    A square shows one depth where a tilted surface has many, and of overlapping squares the nearest
+    wins: without this, surfaces would come out nearer by up to a voxel. It moves depth by two voxels
+    at most, as planes seen edge-on may be met anywhere.
+    """
+    u = (torch.arange(camera.width, device=depth_m.device) - camera.cx) / camera.fx
+    v = (torch.arange(camera.height, device=depth_m.device) - camera.cy) / camera.fy
+    ray = torch.stack([*torch.meshgrid(u, v, indexing="xy"), torch.ones_like(depth_m[0])], dim=-1)
+    ray = torch.einsum("bij,hwj->bhwi", poses[:, :3, :3], ray)
+    offset = point_m - poses[:, None, None, :3, 3]
+    met = (offset * normal).sum(-1) / (ray * normal).sum(-1)
+    reach = 2 * voxel_size_m
+    moved = torch.minimum(torch.maximum(met, depth_m - reach), depth_m + reach)
+    return torch.where(met.isfinite() & (depth_m > 0), moved, depth_m)
