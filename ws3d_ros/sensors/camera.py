@@ -198,7 +198,7 @@ def _to_image(
     if abs(binned.width * height - width * binned.height) > 0.01 * binned.width * height:
         raise _bad(
             f"it is for images of {binned.width} x {binned.height} pixels, but these have "
-            f"{width} x {height}, which is another shape; it belongs to another camera or another mode of this one"
+            f"{width} x {height}, which is another shape; it belongs to another camera or another mode"
         )
     return binned.scaled_to(width, height)
 
@@ -230,7 +230,8 @@ def _check_calibration(info: CameraInfo) -> None:
         raise _bad(f"the focal lengths {info.P[0]:g} and {info.P[5]:g} in P must be positive")
     if any(info.R):
         rotation = np.reshape(info.R, (3, 3))
-        if not np.allclose(rotation @ rotation.T, np.eye(3), rtol=0.0, atol=1e-3):
+        orthogonal = np.allclose(rotation @ rotation.T, np.eye(3), rtol=0.0, atol=1e-3)
+        if not orthogonal or np.linalg.det(rotation) < 0.0:
             raise _bad("R is not a rotation; calibrate the camera again")
 
 
