@@ -75,12 +75,12 @@ def render(
     empty = seen == _NOTHING
     number = torch.where(empty, 0, seen & 0xFFFFFFFF)
     depth_m = torch.where(empty, 0.0, (seen >> 32) * DEPTH_STEP_M)
-    shown_normal = _pick(normal, number, empty)
+    shown_color = None if color is None else _pick(color, number, empty)
+    shown_normal = None if normal is None else _pick(normal, number, empty)
     if shown_normal is not None:
-        depth_m = _on_plane(
-            depth_m, _pick(points_m, number, empty), shown_normal, camera, poses, voxel_size_m
-        )
-    return Views(torch.where(empty, -1, number).int(), depth_m, _pick(color, number, empty), shown_normal)
+        points = _pick(points_m, number, empty)
+        depth_m = _on_plane(depth_m, points, shown_normal, camera, poses, 2 * voxel_size_m)
+    return Views(torch.where(empty, -1, number).int(), depth_m, shown_color, shown_normal)
 
 
 def _splat(
@@ -116,22 +116,20 @@ def _dilate(image: Tensor) -> None:
         torch.minimum(lines[:-1], before[1:], out=lines[:-1])
 
 
-def _pick(values: Tensor | None, number: Tensor, empty: Tensor) -> Tensor | None:
+def _pick(values: Tensor, number: Tensor, empty: Tensor) -> Tensor:
     """Values of the points that the pixels see; 0 where they see none."""
-    if values is None:
-        return None
     if len(values) == 0:
         return values.new_zeros((*number.shape, values.shape[-1]))
     return values[number].masked_fill_(empty[..., None], 0)
 
 
 def _on_plane(
-    depth_m: Tensor, point_m: Tensor, normal: Tensor, camera: Pinhole, poses: Tensor, voxel_size_m: float
+    depth_m: Tensor, point_m: Tensor, normal: Tensor, camera: Pinhole, poses: Tensor, reach_m: float
 ) -> Tensor:
     """Depth at which each pixel's ray meets the plane of the point that it sees.
 
     A square shows one depth where a tilted surface has many, and of overlapping squares the nearest
-    wins: without this, surfaces would come out nearer by up to a voxel. It moves depth by two voxels
+    wins: without this, surfaces would come out nearer by up to a voxel. It moves depth by ``reach_m``
     at most, as planes seen edge-on may be met anywhere.
     """
     u = (torch.arange(camera.width, device=depth_m.device) - camera.cx) / camera.fx
@@ -140,6 +138,5 @@ def _on_plane(
     ray = torch.einsum("bij,hwj->bhwi", poses[:, :3, :3], ray)
     offset = point_m - poses[:, None, None, :3, 3]
     met = (offset * normal).sum(-1) / (ray * normal).sum(-1)
-    reach = 2 * voxel_size_m
-    moved = torch.minimum(torch.maximum(met, depth_m - reach), depth_m + reach)
+    moved = torch.minimum(torch.maximum(met, depth_m - reach_m), depth_m + reach_m)
     return torch.where(met.isfinite() & (depth_m > 0), moved, depth_m)
