@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,29 +29,33 @@ class Choice:
     why: str
 
 
-def choose_encoder(name: str, weights_dir: Path | None, device: torch.device, threads: int = 1) -> Choice:
+def choose_encoder(
+    name: str, weights_dir: str | Path = "", device: str | torch.device = "cpu", threads: int = 0
+) -> Choice:
     """The encoder of that name, or for ``auto`` the best that this machine can run.
 
     Args:
         name: ``auto``, ``none``, ``concept``, ``open_clip:MODEL/PRETRAINED`` or
             ``open_clip:local-dir:/path``.
-        weights_dir: folder with further models, or None.
-        device: where vectors live.
-        threads: CPU threads for ONNX networks, at least 1. Torch models use torch's own.
+        weights_dir: folder with further models. Empty: the environment variable WS3D_WEIGHTS, if set.
+        device: where vectors live and torch models run.
+        threads: CPU threads for ONNX networks; torch models use torch's own. 0: half of the cores,
+            at least one.
 
     Raises:
-        EncoderError: when the encoder asked for cannot be had, or ``weights_dir`` does not exist.
+        EncoderError: when the encoder asked for cannot be had, or the folder does not exist.
             ``auto`` falls back to geometry only instead, and ``why`` says what is missing.
     """
-    if weights_dir is not None and not weights_dir.is_dir():
-        raise EncoderError(f"the weights folder {weights_dir} does not exist")
+    folder = weights_folder(weights_dir)
+    device = torch.device(device)
+    threads = threads or max(1, (os.cpu_count() or 1) // 2)
     if name == "auto":
-        return _best(weights_dir, device, threads)
+        return _best(folder, device, threads)
     if name == "none":
         return Choice(None, "no encoder, as asked: geometry only")
     if name == "concept":
-        folder = _segmenter(weights_dir)
-        return Choice(_concept(folder, weights_dir, device, threads), f"concept, as asked, with {folder}")
+        segmenter = _segmenter(folder)
+        return Choice(_concept(segmenter, folder, device, threads), f"concept, as asked, with {segmenter}")
     kind, _, tag = name.partition(":")
     if kind == "open_clip" and tag:
         return Choice(OpenClipEncoder(tag, device), f"open_clip {tag}, as asked")
@@ -60,7 +65,24 @@ def choose_encoder(name: str, weights_dir: Path | None, device: torch.device, th
     )
 
 
-def _best(weights_dir: Path | None, device: torch.device, threads: int) -> Choice:
+def weights_folder(weights_dir: str | Path = "") -> Path | None:
+    """The folder where encoders look for models, or None where none is set.
+
+    Raises:
+        EncoderError: if it is set but does not exist.
+    """
+    setting = str(weights_dir) or os.environ.get("WS3D_WEIGHTS", "")
+    if not setting:
+        return None
+    folder = Path(setting).expanduser()
+    if not folder.is_dir():
+        raise EncoderError(
+            f"the weights folder {folder} does not exist; correct semantics.weights_dir or WS3D_WEIGHTS"
+        )
+    return folder
+
+
+def _best(folder: Path | None, device: torch.device, threads: int) -> Choice:
     """First an image-text model where there is a GPU for it, then a segmenter, then nothing."""
     missing = []
     tag = cached_tag() if device.type == "cuda" else None
@@ -70,25 +92,25 @@ def _best(weights_dir: Path | None, device: torch.device, threads: int) -> Choic
         except EncoderError as error:
             missing.append(str(error))
     try:
-        folder = _segmenter(weights_dir)
-        encoder = _concept(folder, weights_dir, device, threads)
+        segmenter = _segmenter(folder)
+        encoder = _concept(segmenter, folder, device, threads)
     except EncoderError as error:
         missing.append(str(error))
         return Choice(None, f"no encoder, geometry only ({'; '.join(missing)}); {BETTER}")
-    return Choice(encoder, f"the closed-set segmenter of {folder} with sentence vectors; {BETTER}")
+    return Choice(encoder, f"the closed-set segmenter of {segmenter} with sentence vectors; {BETTER}")
 
 
-def _concept(folder: Path, weights_dir: Path | None, device: torch.device, threads: int) -> ConceptEncoder:
-    return ConceptEncoder(folder, find_sentence_model(weights_dir), device, threads)
+def _concept(segmenter: Path, folder: Path | None, device: torch.device, threads: int) -> ConceptEncoder:
+    return ConceptEncoder(segmenter, find_sentence_model(folder), device, threads)
 
 
-def _segmenter(weights_dir: Path | None) -> Path:
-    """The first segmenter of ``weights_dir`` in the alphabet, else the one that ships."""
-    folders = sorted(path for path in weights_dir.iterdir() if path.is_dir()) if weights_dir else []
-    for folder in [*folders, PACKAGED_SEGMENTER]:
-        if is_segmenter(folder):
-            return folder
+def _segmenter(folder: Path | None) -> Path:
+    """The first segmenter of the weights folder in the alphabet, else the one that ships."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir()) if folder else []
+    for candidate in [*inside, PACKAGED_SEGMENTER]:
+        if is_segmenter(candidate):
+            return candidate
     raise EncoderError(
-        f"no segmenter in {weights_dir or 'a weights folder (none is set)'} nor in the package; give "
+        f"no segmenter in {folder or 'a weights folder (none is set)'} nor in the package; give "
         "a folder with segmenter.json and segmenter.onnx by WS3D_WEIGHTS or semantics.weights_dir"
     )

@@ -31,7 +31,7 @@ LOGIT_SCALE = 6.0
 class ConceptEncoder:
     """Implements ``Encoder`` on the CPU, with a segmenter and a sentence model, both ONNX."""
 
-    templates = ("{}",)
+    templates: tuple[str, ...] = ("{}",)
     logit_scale = LOGIT_SCALE
 
     def __init__(self, segmenter: Path, sentence_model: Path, device: torch.device, threads: int = 1) -> None:

@@ -52,7 +52,7 @@ def patch_size(visual: Any) -> int:
     """Pixels across that the input must be a multiple of."""
     if hasattr(visual, "patch_size"):
         return max(visual.patch_size)
-    embedding = getattr(getattr(visual, "trunk", None), "patch_embed", None)
+    embedding: Any = getattr(getattr(visual, "trunk", None), "patch_embed", None)
     return int(embedding.feat_ratio()) if hasattr(embedding, "feat_ratio") else CNN_STRIDE
 
 

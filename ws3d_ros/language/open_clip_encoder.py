@@ -49,7 +49,7 @@ PREFERRED = (
 class OpenClipEncoder:
     """Implements ``Encoder`` with an open_clip model on any device."""
 
-    templates = TEMPLATES
+    templates: tuple[str, ...] = TEMPLATES
 
     def __init__(self, tag: str, device: torch.device) -> None:
         """Loads a model.
@@ -153,7 +153,7 @@ def import_open_clip() -> ModuleType:
             import open_clip
     except (ImportError, RuntimeError) as error:
         raise EncoderError(
-            f"open_clip does not load ({error}); install it with pip install 'ws3d_ros[vlm]' -c constraints.txt"
+            f"open_clip does not load ({error}); install it: pip install 'ws3d_ros[vlm]' -c constraints.txt"
         ) from error
     return open_clip
 

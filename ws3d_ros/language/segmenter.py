@@ -157,7 +157,9 @@ def _parse(path: Path) -> Description:
     try:
         tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = {field.name for field in fields(Description)}
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in tree.items() if key in known}
+        values: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in tree.items() if key in known
+        }
         description = Description(**values)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise EncoderError(f"{path} does not describe a segmenter: {error}") from error
