@@ -160,7 +160,8 @@ class Pairer(Generic[C, D]):
             waiting.stamp_ns,
             f"no_{stream.partner}_match",
             f"no {stream.partner} image came within {self._tolerance_ns / 1e9:g} s of the {stream.name} "
-            "image; check that both topics are published, that their stamps agree, or raise inputs.sync_tolerance_s",
+            "image; check that both topics are published and that their stamps agree, or raise "
+            "inputs.sync_tolerance_s",
         )
 
 

@@ -1,8 +1,4 @@
-"""Coordinate frames over time: what tf2 does, for places without tf2.
-
-Plain floats, not arrays: on seven numbers they are several times faster, and a look-up happens for
-every measurement that waits.
-"""
+"""Coordinate frames over time: what tf2 does, for places without tf2."""
 
 from __future__ import annotations
 
@@ -13,10 +9,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray
+from ws3d_ros.sensors.rigid import IDENTITY, Pose, compose, interpolate, inverse, matrix
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +21,6 @@ CACHE_S = 10.0
 
 _NORM_TOLERANCE = 0.01
 """How far the squared norm of a quaternion may be from 1, as in tf2."""
-
-Pose = tuple[float, float, float, float, float, float, float]
-"""x, y, z and the unit quaternion qx, qy, qz, qw."""
-
-_IDENTITY: Pose = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class TransformError(SensorError):
@@ -101,7 +92,7 @@ class TransformBuffer:
             for link in up + down:
                 link.check(stamp_ns)
             T_common_source, T_common_target = _chain(up, stamp_ns), _chain(down, stamp_ns)
-        return _matrix(_compose(_inverse(T_common_target), T_common_source))
+        return matrix(compose(inverse(T_common_target), T_common_source))
 
     def clear(self) -> None:
         """Forgets all moving links, for a clock that jumped back.
@@ -148,8 +139,8 @@ class TransformBuffer:
             return
         self._warned.add(link.child)
         _log.warning(
-            "tf frame '%s' had the parent '%s' and now has '%s'; its past is forgotten. If two nodes publish it, "
-            "stop one of them",
+            "tf frame '%s' had the parent '%s' and now has '%s'; its past is forgotten. "
+            "If two nodes publish it, stop one of them",
             *(link.child, link.parent, parent),
         )
 
@@ -207,21 +198,7 @@ class _Link:
         if before_ns == stamp_ns:
             return self._poses[after - 1]
         share = (stamp_ns - before_ns) / (self.stamps[after] - before_ns)
-        return _interpolate(self._poses[after - 1], self._poses[after], share)
-
-
-def pose_matrix(translation: Sequence[float], quaternion_xyzw: Sequence[float]) -> FloatArray:
-    """(4, 4) float64 of a translation and a quaternion, which is normalised."""
-    qx, qy, qz, qw = quaternion_xyzw
-    norm = math.sqrt(qx * qx + qy * qy + qz * qz + qw * qw)
-    x, y, z = translation
-    return _matrix((x, y, z, qx / norm, qy / norm, qz / norm, qw / norm))
-
-
-def matrix_quaternion(T: FloatArray) -> tuple[float, float, float, float]:
-    """The unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation or (4, 4) rigid matrix."""
-    x, y, z, w = Rotation.from_matrix(T[:3, :3]).as_quat(canonical=True).tolist()
-    return x, y, z, w
+        return interpolate(self._poses[after - 1], self._poses[after], share)
 
 
 def _checked(parent: str, child: str, translation: Sequence[float], quaternion_xyzw: Sequence[float]) -> Pose:
@@ -250,77 +227,7 @@ def _bad(parent: str, child: str, why: str) -> TransformError:
 
 def _chain(links: list[_Link], stamp_ns: int) -> Pose:
     """The first frame of a way up, in the last one's parent."""
-    pose = _IDENTITY
+    pose = IDENTITY
     for link in links:
-        pose = _compose(link.at(stamp_ns), pose)
+        pose = compose(link.at(stamp_ns), pose)
     return pose
-
-
-def _rotate(q: tuple[float, float, float, float], x: float, y: float, z: float) -> tuple[float, float, float]:
-    """v + 2 w (q × v) + 2 q × (q × v), for a unit quaternion."""
-    qx, qy, qz, qw = q
-    tx, ty, tz = 2.0 * (qy * z - qz * y), 2.0 * (qz * x - qx * z), 2.0 * (qx * y - qy * x)
-    return (
-        x + qw * tx + qy * tz - qz * ty,
-        y + qw * ty + qz * tx - qx * tz,
-        z + qw * tz + qx * ty - qy * tx,
-    )
-
-
-def _compose(a: Pose, b: Pose) -> Pose:
-    """First b, then a."""
-    ax, ay, az, aw = a[3:]
-    bx, by, bz, bw = b[3:]
-    x, y, z = _rotate(a[3:], b[0], b[1], b[2])
-    return (
-        x + a[0],
-        y + a[1],
-        z + a[2],
-        aw * bx + ax * bw + ay * bz - az * by,
-        aw * by - ax * bz + ay * bw + az * bx,
-        aw * bz + ax * by - ay * bx + az * bw,
-        aw * bw - ax * bx - ay * by - az * bz,
-    )
-
-
-def _inverse(a: Pose) -> Pose:
-    back = (-a[3], -a[4], -a[5], a[6])
-    x, y, z = _rotate(back, a[0], a[1], a[2])
-    return (-x, -y, -z, *back)
-
-
-def _interpolate(a: Pose, b: Pose, share: float) -> Pose:
-    """Straight between the places; slerp (Shoemake, SIGGRAPH 1985) along the shorter arc."""
-    keep = 1.0 - share
-    dot = a[3] * b[3] + a[4] * b[4] + a[5] * b[5] + a[6] * b[6]
-    sign = 1.0 if dot >= 0.0 else -1.0
-    angle = math.acos(min(abs(dot), 1.0))
-    if angle < 1e-4:
-        # The chord and the arc are one to within 1e-9; the quotient of sines is not safe here.
-        wa, wb = keep, sign * share
-    else:
-        wa, wb = math.sin(keep * angle) / math.sin(angle), sign * math.sin(share * angle) / math.sin(angle)
-    qx, qy = wa * a[3] + wb * b[3], wa * a[4] + wb * b[4]
-    qz, qw = wa * a[5] + wb * b[5], wa * a[6] + wb * b[6]
-    norm = math.sqrt(qx * qx + qy * qy + qz * qz + qw * qw)
-    return (
-        keep * a[0] + share * b[0],
-        keep * a[1] + share * b[1],
-        keep * a[2] + share * b[2],
-        qx / norm,
-        qy / norm,
-        qz / norm,
-        qw / norm,
-    )
-
-
-def _matrix(pose: Pose) -> FloatArray:
-    x, y, z, qx, qy, qz, qw = pose
-    return np.array(
-        [
-            [1 - 2 * (qy * qy + qz * qz), 2 * (qx * qy - qz * qw), 2 * (qx * qz + qy * qw), x],
-            [2 * (qx * qy + qz * qw), 1 - 2 * (qx * qx + qz * qz), 2 * (qy * qz - qx * qw), y],
-            [2 * (qx * qz - qy * qw), 2 * (qy * qz + qx * qw), 1 - 2 * (qx * qx + qy * qy), z],
-            [0.0, 0.0, 0.0, 1.0],
-        ]
-    )
