@@ -152,7 +152,7 @@ def nearest(image: str | None, infos: list[str]) -> str | None:
     """The camera_info topic that shares the longest beginning with an image topic."""
     if image is None or not infos:
         return None
-    return max(infos, key=lambda info: (len(os.path.commonprefix([info, image])), -len(info)))
+    return max(infos, key=lambda info: (len(os.path.commonpath([info, image])), -len(info)))
 
 
 def root_frame(reader: AnyReader) -> str:

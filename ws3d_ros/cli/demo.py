@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ws3d_ros.cli.bags import BagError, BagTopics, bag_folder, find_topics
@@ -37,6 +38,10 @@ def demo(
         str, typer.Option(help="indoor, outdoor, a YAML file, or words with commas; empty chooses.")
     ] = "",
     encoder: Annotated[str, typer.Option(help="auto, none, concept or open_clip:MODEL/PRETRAINED.")] = "auto",
+    voxel_size: Annotated[
+        float,
+        typer.Option(help="Edge of a voxel in metres; 0 chooses: 0.05 with depth, 0.2 without.", min=0.0),
+    ] = 0.0,
     rate: Annotated[
         float, typer.Option(help="How many times faster than recorded.", min=0.05, max=20.0)
     ] = 1.0,
@@ -62,10 +67,11 @@ def demo(
     # A domain and settings of its own: nothing else on the network sees the demo.
     os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    voxel_size = voxel_size or (0.2 if topics.outdoor else 0.05)
     show_topics(bag, topics)
     out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    arguments = node_arguments(topics, vocabulary, encoder, param or [])
+    arguments = node_arguments(topics, vocabulary, encoder, voxel_size, param or [])
     with Session(folder) as session, running_node(arguments, out / "node.log") as node:
         run(session, node, topics, rate, loops)
         points, names, colors = session.recorder.points(), session.recorder.names(), session.recorder.colors()
@@ -79,7 +85,7 @@ def demo(
         explain_nothing(report, out)
         raise typer.Exit(1)
     with console.status("drawing"):
-        report |= write_results(out, points, names, colors, topics.outdoor)
+        report |= write_results(out, points, names, colors, voxel_size)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     show_report(report, out)
 
@@ -102,9 +108,7 @@ def run(session: Any, node: subprocess.Popen[bytes], topics: BagTopics, rate: fl
         for loop in range(loops):
             session.player.play(
                 rate=rate,
-                on_progress=lambda s, loop=loop: progress.update(
-                    task, completed=s + loop * session.player.duration_s
-                ),
+                on_progress=partial(advance, progress, task, loop * session.player.duration_s),
                 stop=lambda: node.poll() is not None,
             )
         progress.update(task, completed=session.player.duration_s * loops)
@@ -114,11 +118,18 @@ def run(session: Any, node: subprocess.Popen[bytes], topics: BagTopics, rate: fl
         session.settle(SETTLE_TIMEOUT_S, MAP_PERIOD_S)
 
 
+def advance(progress: Progress, task: TaskID, before_s: float, played_s: float) -> None:
+    """Moves the bar to how much has been played, earlier loops included."""
+    progress.update(task, completed=before_s + played_s)
+
+
 def sensor_topics(topics: BagTopics) -> list[str]:
     return [topic for topic in (topics.color, topics.depth, topics.lidar) if topic]
 
 
-def node_arguments(topics: BagTopics, vocabulary: str, encoder: str, params: list[str]) -> list[str]:
+def node_arguments(
+    topics: BagTopics, vocabulary: str, encoder: str, voxel_size_m: float, params: list[str]
+) -> list[str]:
     """The node's command line: remaps to the bag's topics and the parameters that a bag implies."""
     remaps = {
         "camera/color/image": topics.color,
@@ -134,10 +145,11 @@ def node_arguments(topics: BagTopics, vocabulary: str, encoder: str, params: lis
         "inputs.map_frame": topics.map_frame,
         "semantics.encoder": encoder,
         "semantics.vocabulary": vocabulary or ("outdoor" if topics.outdoor else "indoor"),
+        "map.voxel_size_m": voxel_size_m,
         "output.map_period_s": MAP_PERIOD_S,
     }
     if topics.outdoor:
-        values |= {"map.voxel_size_m": 0.2, "map.window_radius_m": 60.0, "inputs.max_range_m": 60.0}
+        values |= {"map.window_radius_m": 60.0, "inputs.max_range_m": 60.0}
     arguments = ["--ros-args", "--log-level", "warn", "--log-level", "ws3d:=info"]
     for name, topic in remaps.items():
         arguments += ["-r", f"{name}:={topic}"] if topic else []
@@ -202,6 +214,6 @@ def show_report(report: dict[str, Any], out: Path) -> None:
     for problem in report["problems"]:
         console.print(f"[yellow]! {problem}")
     console.print(
-        f"Look at [bold]{out / 'semantic.png'}[/bold] and {out / 'rgb.png'}; open {out / 'semantic_cloud.ply'} "
-        f"in CloudCompare or MeshLab; figures in {out / 'report.json'}; the node's log in {out / 'node.log'}."
+        f"Look at [bold]{out / 'semantic.png'}[/bold] and {out / 'rgb.png'}; "
+        f"open {out / 'semantic_cloud.ply'} in CloudCompare or MeshLab; figures in {out / 'report.json'}; the node's log in {out / 'node.log'}."
     )

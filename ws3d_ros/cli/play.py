@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ws3d_ros.cli.bags import BagError, bag_folder
 
@@ -16,10 +17,16 @@ console = Console()
 
 def play(
     bag: Annotated[Path, typer.Argument(help="A rosbag2 (sqlite3 or mcap).")],
-    rate: Annotated[float, typer.Option(help="How many times faster than recorded.", min=0.05, max=20.0)] = 1.0,
-    loops: Annotated[int, typer.Option(help="How often to play it; stamps repeat, as with ros2 bag play.", min=1)] = 1,
+    rate: Annotated[
+        float, typer.Option(help="How many times faster than recorded.", min=0.05, max=20.0)
+    ] = 1.0,
+    loops: Annotated[
+        int, typer.Option(help="How often to play it; stamps repeat, as with ros2 bag play.", min=1)
+    ] = 1,
     clock: Annotated[bool, typer.Option(help="Publish /clock, for nodes with use_sim_time.")] = True,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for subscribers before the first message.")] = 2.0,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for subscribers before the first message.")
+    ] = 2.0,
 ) -> None:
     """Plays a rosbag2 into DDS, message by message as recorded.
 
@@ -47,7 +54,12 @@ def play(
                 task = progress.add_task(f"loop {loop + 1} of {loops}", total=session.player.duration_s)
                 sent += session.player.play(
                     rate=rate,
-                    on_progress=lambda s, task=task: progress.update(task, completed=s),
+                    on_progress=partial(advance, progress, task),
                     stop=lambda: False,
                 )
     console.print(f"{sent} messages")
+
+
+def advance(progress: Progress, task: TaskID, played_s: float) -> None:
+    """Moves a bar to how much of the bag has been played."""
+    progress.update(task, completed=played_s)

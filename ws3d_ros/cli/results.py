@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from plyfile import PlyData, PlyElement
 
-from ws3d_ros.instances.grouping import describe
+from ws3d_ros.instances.grouping import describe_points
 from ws3d_ros.rendering.views import draw_map, save_png
 
 
@@ -30,20 +30,15 @@ def write_results(
     xyz = np.stack([points[axis] for axis in "xyz"], axis=1).astype(np.float32)
     label = points["label"].astype(np.int64)
     write_cloud(folder / "semantic_cloud.ply", xyz, colors[label], points)
-    objects = [
-        {"name": names[thing.label], **thing.as_dict()}
-        for thing in describe(
-            torch.from_numpy(xyz),
-            torch.from_numpy(label),
-            torch.from_numpy(points["confidence"].copy()),
-            torch.from_numpy(points["instance"].astype(np.int64)),
-        )
-    ]
+    things = describe_points(
+        xyz, label, points["confidence"], points["instance"].astype(np.int64), voxel_size_m
+    )
+    objects = [{"name": names[thing.label], **asdict(thing)} for thing in things]
     (folder / "instances.json").write_text(json.dumps(objects, indent=1) + "\n")
     counts = {names[i]: int(n) for i, n in enumerate(np.bincount(label, minlength=len(names))) if n}
-    camera_rgb = unpack_rgb(points["rgb_camera"])
-    save_png(folder / "semantic.png", draw_map(xyz, colors[label], voxel_size_m, legend=legend(counts, names, colors)))
-    save_png(folder / "rgb.png", draw_map(xyz, camera_rgb, voxel_size_m))
+    entries = legend(counts, names, colors)
+    save_png(folder / "semantic.png", draw_map(xyz, colors[label], voxel_size_m, entries))
+    save_png(folder / "rgb.png", draw_map(xyz, camera_color(points["rgb_camera"]), voxel_size_m))
     return {"labels": counts, "instances": len(objects)}
 
 
@@ -53,10 +48,11 @@ def legend(counts: dict[str, int], names: list[str], colors: np.ndarray) -> list
     return sorted(entries, key=lambda entry: -entry[2])
 
 
-def unpack_rgb(packed: np.ndarray) -> np.ndarray:
-    """(N,) 0x00RRGGBB to (N, 3) uint8."""
-    bits = packed.view(np.uint32)
-    return np.stack([bits >> 16 & 255, bits >> 8 & 255, bits & 255], axis=1).astype(np.uint8)
+def camera_color(packed: np.ndarray) -> np.ndarray:
+    """(N,) uint32 0xAARRGGBB to (N, 3) uint8, grey where no camera saw the point (A is 0)."""
+    rgb = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)
+    rgb[packed >> 24 == 0] = 150
+    return rgb
 
 
 def write_cloud(path: Path, xyz: np.ndarray, rgb: np.ndarray, points: np.ndarray) -> None:

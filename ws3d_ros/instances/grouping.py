@@ -103,18 +103,25 @@ def inherit(component: np.ndarray, before: np.ndarray, next_id: int) -> np.ndarr
 
 def describe(window: Window) -> list[Instance]:
     """The objects of a window by ascending id, from its ``instance``, ``label`` and ``confidence``."""
-    instance = window.instance.cpu().numpy()
+    return describe_points(
+        window.points_m.cpu().numpy(),
+        window.label.cpu().numpy(),
+        window.confidence.float().cpu().numpy(),
+        window.instance.cpu().numpy(),
+        window.voxel_size_m,
+    )
+
+
+def describe_points(
+    points_m: np.ndarray, label: np.ndarray, confidence: np.ndarray, instance: np.ndarray, voxel_size_m: float
+) -> list[Instance]:
+    """The same from plain arrays: (N, 3) centroids, and (N,) each; instance 0 is no object."""
     order = np.argsort(instance, kind="stable")
     order = order[instance[order] > 0]
     ids, start = np.unique(instance[order], return_index=True)
-    points = window.points_m.cpu().numpy()
-    label = window.label.cpu().numpy()
-    confidence = window.confidence.float().cpu().numpy()
     return [
-        describe_one(int(id_), points[rows], label[rows], confidence[rows], window.voxel_size_m)
-        for id_, rows in zip(
-            ids, np.split(order, start[1:]), strict=False
-        )  # nothing splits into one empty part
+        describe_one(int(id_), points_m[rows], label[rows], confidence[rows], voxel_size_m)
+        for id_, rows in zip(ids, np.split(order, start[1:]), strict=False)  # no ids: one empty part
     ]
 
 
