@@ -1,0 +1,193 @@
+"""Pictures of a map for people: a bird's-eye view, cut open below the ceiling, with a legend."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ws3d_ros.rendering.splat import Views, render
+from ws3d_ros.sensors.frame import FloatArray, Pinhole
+
+LegendEntry = tuple[str, np.ndarray, int]
+"""Name, (3,) uint8 RGB and number of voxels."""
+
+WIDTH, HEIGHT = 1600, 1000
+BACKGROUND = (247, 248, 250)
+
+_OVERSAMPLE = 2  # pictures are drawn this much larger and averaged, which smooths edges
+_FOCAL_WIDTHS = 1.6  # focal length in image widths: a long lens, so that walls stay upright
+_PITCH_DEG = 55.0  # downwards; steep enough to look over walls
+_YAW_DEG = 25.0  # from the long side of the map
+_CUT_M = 2.1  # over the floor: where rooms are cut open
+_COVERED = 0.3  # share of the floor under something high, from which on a map counts as indoors
+_MARGIN = 0.94  # of the picture is filled
+_SWELL = 1.3  # points are drawn this much wider than voxels, which closes pinholes
+_LEGEND_WIDTH = 330
+
+
+def draw_map(
+    points_m: np.ndarray,
+    rgb: np.ndarray,
+    voxel_size_m: float,
+    legend: Sequence[LegendEntry] = (),
+) -> np.ndarray:
+    """A picture of a whole map.
+
+    Args:
+        points_m: (N, 3) float32, z up.
+        rgb: (N, 3) uint8.
+        legend: what colours mean, the most important first; what does not fit is summed up.
+
+    Returns:
+        (HEIGHT, WIDTH, 3) uint8 RGB.
+    """
+    width = WIDTH - _LEGEND_WIDTH if legend else WIDTH
+    if len(points_m) == 0:
+        image = np.full((HEIGHT, width, 3), BACKGROUND, dtype=np.uint8)
+        _write(image, "the map is empty", (width // 2 - 120, HEIGHT // 2), 1.0)
+    else:
+        below = below_ceiling(points_m)
+        image = _draw(points_m[below], rgb[below], voxel_size_m, width)
+    return np.hstack([image, draw_legend(legend)]) if legend else image
+
+
+def save_png(path: Path, image: np.ndarray) -> None:
+    """Writes (H, W, 3) uint8 RGB.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    if not cv2.imwrite(str(path), image[..., ::-1]):
+        raise OSError(f"cannot write {path}")
+
+
+def overview(points_m: Tensor, width: int, height: int) -> tuple[Pinhole, FloatArray]:
+    """A camera that sees all points, (N, 3), obliquely from above and from a long side.
+
+    Returns:
+        camera of ``width`` x ``height`` and (4, 4) float64 T_map_camera.
+    """
+    points = points_m.double().cpu().numpy()
+    middle = np.median(points, axis=0)
+    axes = np.linalg.eigh(np.cov((points[:, :2] - middle[:2]).T + 0.0))[1] if len(points) > 1 else np.eye(2)
+    yaw = math.atan2(axes[1, 1], axes[0, 1]) + math.pi / 2 + math.radians(_YAW_DEG)
+    pitch = math.radians(_PITCH_DEG)
+    forward = np.array([math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), -math.sin(pitch)])
+    right = np.array([math.sin(yaw), -math.cos(yaw), 0.0])
+    rotation = np.stack([right, np.cross(forward, right), forward], axis=1)
+
+    focal = _FOCAL_WIDTHS * width
+    x, y, z = ((points - middle) @ rotation).T
+    # |focal (x - cx) / (z + d)| must stay within the picture for each point, for the least d.
+    slope_x, slope_y = _MARGIN * width / 2 / focal, _MARGIN * height / 2 / focal
+    # Moving sideways by c: x - c <= s (z + d) and c - x <= s (z + d); both bind at the best c.
+    d_x, c_x = _fit(x, z, slope_x)
+    d_y, c_y = _fit(y, z, slope_y)
+    distance = max(d_x, d_y, 1.0 - float(z.min()))
+    T_map_camera = np.eye(4)
+    T_map_camera[:3, :3] = rotation
+    T_map_camera[:3, 3] = middle + rotation @ np.array([c_x, c_y, -distance])
+    return Pinhole(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2), T_map_camera
+
+
+def _fit(across: np.ndarray, depth: np.ndarray, slope: float) -> tuple[float, float]:
+    """Least distance, and the sideways shift that goes with it, so that all points are in the picture."""
+    high, low = float((across - slope * depth).max()), float((across + slope * depth).min())
+    return (high - low) / (2 * slope), (high + low) / 2
+
+
+def below_ceiling(points_m: np.ndarray) -> np.ndarray:
+    """(N,) bool: what to show of the map. Indoors, what is below the cut; outdoors, everything."""
+    floor = np.quantile(points_m[:, 2], 0.02)
+    high = points_m[:, 2] > floor + _CUT_M
+    cells = np.floor(points_m[:, :2] / 0.25).astype(np.int64)
+    cells = (cells[:, 0] << 32) + cells[:, 1]
+    near_floor = np.unique(cells[points_m[:, 2] < floor + 0.3])
+    covered = np.isin(near_floor, np.unique(cells[high])).mean() if len(near_floor) else 0.0
+    return ~high if covered > _COVERED else np.ones(len(points_m), dtype=bool)
+
+
+def _draw(points_m: np.ndarray, rgb: np.ndarray, voxel_size_m: float, width: int) -> np.ndarray:
+    points = torch.from_numpy(np.ascontiguousarray(points_m, dtype=np.float32))
+    camera, T_map_camera = overview(points, width * _OVERSAMPLE, HEIGHT * _OVERSAMPLE)
+    normal = torch.from_numpy(surface_normals(points_m, T_map_camera[:3, 3]))
+    color = lit(torch.from_numpy(rgb).float(), normal, T_map_camera)
+    views = render(points, camera, torch.from_numpy(T_map_camera), _SWELL * voxel_size_m, color)
+    large = outlined(views, voxel_size_m)[0].clamp(0, 255).byte().numpy()
+    return cv2.resize(large, (width, HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def surface_normals(points_m: np.ndarray, eye_m: np.ndarray, neighbours: int = 16) -> np.ndarray:
+    """(N, 3) float32 unit normals by principal components of the nearest points, towards the eye."""
+    count = min(neighbours, len(points_m))
+    _, near = cKDTree(points_m).query(points_m, k=count)
+    around = points_m[near.reshape(len(points_m), count)].astype(np.float32)
+    around -= around.mean(axis=1, keepdims=True)
+    covariance = np.einsum("nki,nkj->nij", around, around)
+    normal = np.linalg.eigh(covariance)[1][:, :, 0]
+    away = ((eye_m - points_m) * normal).sum(axis=1) < 0
+    normal[away] *= -1
+    return normal.astype(np.float32)
+
+
+def lit(color: Tensor, normal: Tensor, T_map_camera: FloatArray) -> Tensor:
+    """(N, 3) float32 colours of surfaces with these normals under soft light from the viewer's upper left."""
+    toward_light = normalize(torch.tensor([-0.5, -0.7, -0.6]), dim=0)
+    direction = torch.as_tensor(T_map_camera[:3, :3], dtype=torch.float32) @ toward_light
+    return color * (0.66 + 0.44 * (normal @ direction).clamp(min=0))[:, None]
+
+
+def outlined(views: Views, voxel_size_m: float) -> Tensor:
+    """(B, H, W, 3) float32: the views' colours on the background, with depth edges darkened.
+
+    Pixels lose light to nearer ones beside them (eye-dome lighting, Boucheny 2009), so that things
+    stand out.
+    """
+    assert views.color is not None
+    seen = views.id >= 0
+    depth = torch.where(seen, views.depth_m / voxel_size_m, 1e6)
+    nearer = torch.zeros_like(depth)
+    for step in (2, 5):
+        for axis in (1, 2):
+            for shift in (step, -step):
+                nearer += (depth - torch.roll(depth, shift, dims=axis) - 1).clamp_(0, 6)
+    bright = torch.exp(-0.035 * nearer)[..., None]
+    background = torch.tensor(BACKGROUND, dtype=torch.float32)
+    return torch.where(seen[..., None], views.color * bright, background)
+
+
+def draw_legend(entries: Sequence[LegendEntry]) -> np.ndarray:
+    """(HEIGHT, _LEGEND_WIDTH, 3) uint8: swatches with names and shares of the voxels."""
+    panel = np.full((HEIGHT, _LEGEND_WIDTH, 3), 255, dtype=np.uint8)
+    panel[:, 0] = 225
+    line, top = 34, 44
+    room = (HEIGHT - 2 * top) // line
+    total = max(1, sum(count for _, _, count in entries))
+    shown = list(entries if len(entries) <= room else entries[: room - 1])
+    for row, (name, color, count) in enumerate(shown):
+        y = top + row * line
+        swatch = ((24, y), (46, y + 20))
+        cv2.rectangle(panel, *swatch, tuple(int(channel) for channel in color), -1, cv2.LINE_AA)
+        cv2.rectangle(panel, *swatch, (120, 120, 120), 1, cv2.LINE_AA)
+        _write(panel, name if len(name) <= 19 else name[:18] + ".", (58, y + 16), 0.55)
+        _write(panel, f"{100 * count / total:.1f} %", (_LEGEND_WIDTH - 80, y + 16), 0.5)
+    if len(shown) < len(entries):
+        rest = sum(count for _, _, count in entries[len(shown) :])
+        text = f"{len(entries) - len(shown)} more: {100 * rest / total:.1f} %"
+        _write(panel, text, (58, top + len(shown) * line + 16), 0.55)
+    return panel
+
+
+def _write(image: np.ndarray, text: str, place: tuple[int, int], size: float) -> None:
+    # OpenCV's fonts have ASCII only: accents are dropped rather than shown as question marks.
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode() or "?"
+    cv2.putText(image, plain, place, cv2.FONT_HERSHEY_SIMPLEX, size, (45, 48, 54), 1, cv2.LINE_AA)
