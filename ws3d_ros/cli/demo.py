@@ -215,5 +215,6 @@ def show_report(report: dict[str, Any], out: Path) -> None:
         console.print(f"[yellow]! {problem}")
     console.print(
         f"Look at [bold]{out / 'semantic.png'}[/bold] and {out / 'rgb.png'}; "
-        f"open {out / 'semantic_cloud.ply'} in CloudCompare or MeshLab; figures in {out / 'report.json'}; the node's log in {out / 'node.log'}."
+        f"{out / 'semantic_cloud.ply'} opens in CloudCompare and MeshLab; "
+        f"figures in {out / 'report.json'}; the node's log in {out / 'node.log'}."
     )
