@@ -6,6 +6,7 @@ empty is not passed on: then the parameters' file decides, and after it the node
 
 import os
 from pathlib import Path
+from typing import Any
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -127,12 +128,12 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     return [perception, *([rviz(said, namespace)] if said["rviz"] == "true" else [])]
 
 
-def parameters(said: dict[str, str]) -> dict[str, ParameterValue]:
-    """Parameters for the arguments that were given. Their types are said, or YAML would guess
+def parameters(said: dict[str, str]) -> dict[str, Any]:
+    """Parameters for the arguments that were given. Words are marked as such, or YAML would guess
     (a frame called "1" would become a number).
     """
     return {
-        parameter: ParameterValue(said[name], value_type=kind)
+        parameter: said[name] == "true" if kind is bool else ParameterValue(said[name], value_type=str)
         for name, (parameter, kind, _) in PARAMETERS.items()
         if said[name]
     }
