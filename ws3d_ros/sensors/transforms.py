@@ -145,10 +145,10 @@ class TransformBuffer:
         )
 
     def _refuse_loop(self, parent: str, child: str) -> None:
-        above = [link.child for link in self._links_to_root(parent)]
+        above = [parent, *(link.parent for link in self._links_to_root(parent))]
         if child in above:
-            way = " -> ".join([child, *reversed(above[: above.index(child)])])
-            raise _bad(parent, child, f"it would close a loop: {way}")
+            way = " -> ".join(reversed(above[: above.index(child) + 1]))
+            raise _bad(parent, child, f"it would close a loop, as there is {way}")
 
 
 class _Link:
