@@ -21,6 +21,11 @@ def offer(topic: str, kind: str, reliable: bool = True, latched: bool = False) -
         ("color", [(BASE + "/compressed", COMPRESSED)], (BASE + "/compressed", COMPRESSED)),
         ("color", [(BASE + "/compressed", COMPRESSED), (BASE, IMAGE)], (BASE, IMAGE)),
         ("depth", [(BASE + "/compressedDepth", COMPRESSED)], (BASE + "/compressedDepth", COMPRESSED)),
+        (
+            "depth",
+            [(BASE + "/compressed", COMPRESSED), (BASE + "/compressedDepth", COMPRESSED)],
+            (BASE + "/compressedDepth", COMPRESSED),
+        ),
     ],
 )
 def test_transport_is_found(role: str, published: list[tuple[str, str]], expected: tuple[str, str]) -> None:
@@ -35,8 +40,7 @@ def test_transport_is_found(role: str, published: list[tuple[str, str]], expecte
         ("color", []),
         ("color", [(BASE, CLOUD)]),
         ("color", [("/other/image", IMAGE)]),
-        # JPEG destroys depth; only compressedDepth counts.
-        ("depth", [(BASE + "/compressed", COMPRESSED)]),
+        ("color", [(BASE + "/compressedDepth", COMPRESSED)]),
     ],
 )
 def test_nothing_that_fits_is_nothing(role: str, published: list[tuple[str, str]]) -> None:

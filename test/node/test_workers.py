@@ -22,7 +22,7 @@ def drain(mailbox: Mailbox) -> list[object]:
 
 @given(depth=st.integers(1, 4), senders=st.lists(st.sampled_from("abc"), max_size=30))
 def test_newest_of_each_sender_wins(depth: int, senders: list[str]) -> None:
-    mailbox = Mailbox("test", depth)
+    mailbox = Mailbox(depth)
     displaced = sum(
         mailbox.put(sender, lambda sender=sender, i=i: (sender, i)) for i, sender in enumerate(senders)
     )
@@ -39,7 +39,7 @@ def test_newest_of_each_sender_wins(depth: int, senders: list[str]) -> None:
 
 
 def test_requests_go_first_and_are_never_displaced() -> None:
-    mailbox = Mailbox("test")
+    mailbox = Mailbox()
     mailbox.put("a", lambda: "measurement")
     futures = [mailbox.request(lambda i=i: i) for i in range(5)]
     assert len(mailbox) == 6
@@ -52,19 +52,25 @@ def test_requests_go_first_and_are_never_displaced() -> None:
 
 def test_worker_outlives_exceptions() -> None:
     errors: list[tuple[str, str]] = []
-    worker = Worker("mapping", Mailbox("test"), lambda name, error: errors.append((name, str(error))))
+    worker = Worker("mapping", Mailbox(), lambda name, error: errors.append((name, str(error))))
 
     def fail() -> None:
         raise RuntimeError("out of luck")
 
     worker.start()
-    failed: Future[None] = worker.mailbox.request(fail)
-    with pytest.raises(RuntimeError, match="out of luck"):
-        failed.result(10)
+    worker.mailbox.post(fail)
     assert worker.mailbox.request(lambda: threading.current_thread().name).result(10) == "mapping"
     assert worker.stop(10)
     assert errors == [("mapping", "out of luck")]
     assert worker.errors == 1
+
+
+def test_who_asks_gets_the_exception() -> None:
+    mailbox = Mailbox()
+    failed: Future[float] = mailbox.request(lambda: 1 / 0)
+    drain(mailbox)  # raises nothing: the worker is not to blame
+    with pytest.raises(ZeroDivisionError):
+        failed.result(0)
 
 
 def test_reporter_logs_seldom_and_remembers_for_a_while() -> None:

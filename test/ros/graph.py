@@ -82,7 +82,9 @@ class Robot:
         self.listen(PointCloud2, "semantic_cloud", RELIABLE)
         self.listen(PointCloud2, "semantic_map", LATCHED)
         self.listen(MarkerArray, "markers", RELIABLE)
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.received["diagnostics"].append, 10)
+        self.node.create_subscription(
+            DiagnosticArray, "/diagnostics", self.received["diagnostics"].append, 10
+        )
         self._publishers: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -176,7 +178,9 @@ def raw_image(pixels: np.ndarray, encoding: str, stamp_s: float, frame: str = OP
 
 def compressed_color(rgb: np.ndarray, stamp_s: float) -> CompressedImage:
     _, data = cv2.imencode(".png", rgb[..., ::-1])
-    return CompressedImage(header=header(stamp_s, OPTICAL), format="rgb8; png compressed bgr8", data=data.tobytes())
+    return CompressedImage(
+        header=header(stamp_s, OPTICAL), format="rgb8; png compressed bgr8", data=data.tobytes()
+    )
 
 
 def compressed_depth(depth_m: np.ndarray, stamp_s: float) -> CompressedImage:
@@ -223,7 +227,11 @@ def transform(pose: np.ndarray, stamp_s: float, parent: str, child: str) -> TFMe
 
     message = TransformStamped(header=header(stamp_s, parent), child_frame_id=child)
     x, y, z = (float(value) for value in pose[:3, 3])
-    message.transform.translation.x, message.transform.translation.y, message.transform.translation.z = x, y, z
+    message.transform.translation.x, message.transform.translation.y, message.transform.translation.z = (
+        x,
+        y,
+        z,
+    )
     qx, qy, qz, qw = (float(value) for value in Rotation.from_matrix(pose[:3, :3]).as_quat())
     rotation = message.transform.rotation
     rotation.x, rotation.y, rotation.z, rotation.w = qx, qy, qz, qw

@@ -45,7 +45,9 @@ def rgbd(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def sweep(position_m: tuple[float, float, float] = (0.0, 0.0, 1.2)) -> np.ndarray:
     """(N, 3) float32 points of a level LiDAR, in its own axes, which are the map's."""
-    azimuth, elevation = np.meshgrid(np.linspace(-np.pi, np.pi, 720, endpoint=False), np.linspace(-0.5, 0.5, 32))
+    azimuth, elevation = np.meshgrid(
+        np.linspace(-np.pi, np.pi, 720, endpoint=False), np.linspace(-0.5, 0.5, 32)
+    )
     rays = np.stack(
         [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], -1
     )

@@ -107,11 +107,15 @@ class Input:
         ]
 
     def _types(self) -> dict[str, str]:
-        """Published topics and their types; those that only have subscribers are left out."""
+        """Topics that others publish, and their types."""
         return {
             topic: types[0]
             for topic, types in self._node.get_topic_names_and_types()
-            if types[0] in CLASSES and self._node.count_publishers(topic) > 0
+            if types[0] in CLASSES
+            and any(
+                offer.node_name != self._node.get_name()
+                for offer in self._node.get_publishers_info_by_topic(topic)
+            )
         }
 
     def _overrides(self, topic: str) -> dict[str, Any]:

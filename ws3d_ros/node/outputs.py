@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -16,11 +15,11 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from ws3d_ros.instances.grouping import describe
-from ws3d_ros.language.vocabulary import Vocabulary as Words
-from ws3d_ros.msg import Vocabulary
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.msg import Vocabulary as VocabularyMessage
+from ws3d_ros.node.engine import Snapshot
 from ws3d_ros.node.markers import MarkerBoard, rgba
 from ws3d_ros.node.packing import pack_cloud, pack_palette, pack_points
-from ws3d_ros.reconstruction.window import Window
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
@@ -30,62 +29,45 @@ REMEMBERED_LATENCIES = 200
 
 
 class Outputs:
-    """Publishers of the active node. Messages are made on the thread that calls."""
+    """The publishers. Messages are made on the thread that calls."""
 
     def __init__(self, node: LifecycleNode, frame_id: str) -> None:
         self._node = node
         self._frame_id = frame_id
-        self._lock = threading.Lock()
         self._board = MarkerBoard()
-        self._names: list[str] = []
-        self._colors = np.zeros((0, 3), np.uint8)
-        self._palette = np.zeros(0, np.uint32)
         self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
-        self._vocabulary_message = Vocabulary()
         create = node.create_lifecycle_publisher
         self._cloud = create(PointCloud2, "~/semantic_cloud", NEWEST)
         self._map = create(PointCloud2, "~/semantic_map", LATCHED)
         self._markers = create(MarkerArray, "~/markers", NEWEST)
-        self._vocabulary = create(Vocabulary, "~/vocabulary", LATCHED)
+        self._vocabulary = create(VocabularyMessage, "~/vocabulary", LATCHED)
 
-    def cloud_wanted(self) -> bool:
+    def window_wanted(self) -> bool:
         """Whether anybody listens to what is made from the window."""
-        return self._cloud.get_subscription_count() > 0 or self._markers.get_subscription_count() > 0
+        return any(publisher.get_subscription_count() > 0 for publisher in (self._cloud, self._markers))
 
-    def use_words(self, words: Words, space: str, encoder: str) -> None:
-        """Names and colours from now on; tells them to everybody who listens now or later."""
-        with self._lock:
-            self._names = ["unknown", *words.names]
-            self._colors = palette(words)
-            self._palette = pack_palette(self._colors)
-            self._vocabulary_message = vocabulary_message(words, space, encoder, self.header())
-        if self._vocabulary.is_activated:
-            self._vocabulary.publish(self._vocabulary_message)
+    def wipe_markers(self) -> None:
+        """An empty board in RViz, whatever was shown before."""
+        self._publish(self._markers, self._board.wipe(self.header()))
 
-    def begin(self) -> None:
-        """After activation: the words, and an empty board in RViz whatever ran before."""
-        self._vocabulary.publish(self._vocabulary_message)
-        self._markers.publish(self._board.wipe(self.header()))
+    def publish_vocabulary(self, words: Vocabulary, space: str, encoder: str) -> None:
+        """``~/vocabulary``, also for those who come later."""
+        self._publish(self._vocabulary, vocabulary_message(words, space, encoder, self.header()))
 
-    def publish_window(self, window: Window, arrived_s: float | None) -> None:
-        """``~/semantic_cloud`` and ``~/markers``, each if somebody listens.
-
-        Args:
-            arrived_s: steady time at which the newest measurement in the window arrived.
-        """
-        header = self.header()
-        with self._lock:
-            names, colors, packed = self._names, self._colors, self._palette
+    def publish_window(self, snapshot: Snapshot) -> None:
+        """``~/semantic_cloud`` and ``~/markers``, each if somebody listens."""
+        window, words, header = snapshot.window, snapshot.words, self.header()
         if self._cloud.get_subscription_count() > 0:
-            self._publish(self._cloud, pack_cloud(pack_points(window, packed), header))
-            if arrived_s is not None:
-                self._latencies_ms.append((time.monotonic() - arrived_s) * 1e3)
+            points = pack_points(window, pack_palette(palette(words)))
+            self._publish(self._cloud, pack_cloud(points, header))
+            self._latencies_ms.append((time.monotonic() - snapshot.arrived_s) * 1e3)
         if self._markers.get_subscription_count() > 0:
-            self._publish(self._markers, self._board.update(describe(window), names, colors, header))
+            names = ["unknown", *words.names]
+            self._publish(self._markers, self._board.update(describe(window), names, palette(words), header))
 
-    def publish_map(self, everything: Window) -> None:
+    def publish_map(self, snapshot: Snapshot) -> None:
         """``~/semantic_map``, also for those who come later."""
-        points = pack_points(everything, self._palette)
+        points = pack_points(snapshot.window, pack_palette(palette(snapshot.words)))
         self._publish(self._map, pack_cloud(points, self.header()))
 
     def latencies_ms(self) -> Sequence[float]:
@@ -107,18 +89,18 @@ class Outputs:
             publisher.publish(message)
 
 
-def palette(words: Words) -> np.ndarray:
+def palette(words: Vocabulary) -> np.ndarray:
     """(C + 1, 3) uint8 colour of each label, ``unknown`` first."""
-    return np.concatenate([np.asarray(words.unknown_color)[None], np.asarray(words.colors)]).astype(np.uint8)
+    return np.concatenate([np.array([words.unknown_color], np.uint8), words.colors])
 
 
-def vocabulary_message(words: Words, space: str, encoder: str, header: Header) -> Vocabulary:
+def vocabulary_message(words: Vocabulary, space: str, encoder: str, header: Header) -> VocabularyMessage:
     """The words by label: entry 0 is ``unknown``."""
-    return Vocabulary(
+    return VocabularyMessage(
         header=header,
         space=space,
         encoder=encoder,
-        ids=list(range(len(words.names) + 1)),
+        ids=list(range(len(words) + 1)),
         names=["unknown", *words.names],
         colors=[rgba(color, 1.0) for color in palette(words)],
         roles=["ignore", *words.roles],

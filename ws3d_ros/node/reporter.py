@@ -25,12 +25,13 @@ class Reporter:
         self._problems: dict[str, tuple[float, str]] = {}
         self._logged_s: dict[str, float] = {}
 
-    def report(self, key: str, message: str) -> None:
-        """Something is wrong now. The log hears of a key at most every 5 s."""
+    def report(self, key: str, message: str, once: bool = False) -> None:
+        """Something is wrong now. The log hears of a key at most every 5 s, or only once."""
         now_s = self._now_s()
         with self._lock:
             self._problems[key] = (now_s, message)
-            due = now_s - self._logged_s.get(key, -LOG_EVERY_S) >= LOG_EVERY_S
+            logged_s = self._logged_s.get(key)
+            due = logged_s is None or (not once and now_s - logged_s >= LOG_EVERY_S)
             if due:
                 self._logged_s[key] = now_s
         if due:

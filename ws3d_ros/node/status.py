@@ -11,16 +11,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 from ws3d_ros.msg import DropCount, PipelineStatus, QueueAge, SensorCount, StageTime
+from ws3d_ros.sensors.ledger import Count
 from ws3d_ros.stopwatch import peak_memory_bytes
-
-
-@dataclass(frozen=True)
-class Count:
-    """Measurements of one sensor."""
-
-    received: int
-    used: int
-    dropped: Mapping[str, int]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,12 @@ CLOUD = "sensor_msgs/msg/PointCloud2"
 # Suffixes of image_transport by preference: raw costs no decoding.
 TRANSPORTS: dict[str, list[tuple[str, str]]] = {
     "color": [("", IMAGE), ("", COMPRESSED), ("/compressed", COMPRESSED)],
-    "depth": [("", IMAGE), ("", COMPRESSED), ("/compressedDepth", COMPRESSED)],
+    "depth": [
+        ("", IMAGE),
+        ("", COMPRESSED),
+        ("/compressedDepth", COMPRESSED),
+        ("/compressed", COMPRESSED),
+    ],
     "info": [("", CAMERA_INFO)],
     "points": [("", CLOUD)],
 }

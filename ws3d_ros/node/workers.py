@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
-
-log = logging.getLogger(__name__)
 
 Work = Callable[[], object]
 Result = TypeVar("Result")
@@ -24,8 +21,7 @@ class Mailbox:
     worker is late by little. Requests are never displaced, and go first.
     """
 
-    def __init__(self, name: str, depth: int = 1) -> None:
-        self.name = name
+    def __init__(self, depth: int = 1) -> None:
         self._depth = depth
         self._requests: deque[tuple[float, Work]] = deque()
         self._letters: dict[str, deque[tuple[float, Work]]] = {}
@@ -42,21 +38,23 @@ class Mailbox:
             self._changed.notify()
         return displaced
 
+    def post(self, work: Work) -> None:
+        """Adds something that must be done."""
+        with self._changed:
+            self._requests.append((time.monotonic(), work))
+            self._changed.notify()
+
     def request(self, work: Callable[[], Result]) -> Future[Result]:
-        """Adds something that must be done; the future holds its result or its exception."""
+        """The same for who waits for the result: the future holds it, or the exception."""
         future: Future[Result] = Future()
 
         def answer() -> None:
             try:
-                result = work()
-            except BaseException as error:
+                future.set_result(work())
+            except Exception as error:
                 future.set_exception(error)
-                raise
-            future.set_result(result)
 
-        with self._changed:
-            self._requests.append((time.monotonic(), answer))
-            self._changed.notify()
+        self.post(answer)
         return future
 
     def take(self, timeout_s: float) -> Work | None:
@@ -94,7 +92,7 @@ class Mailbox:
 class Worker:
     """One thread that does what comes into its mailbox.
 
-    An exception is logged, counted and survived.
+    An exception is counted, told and survived.
     """
 
     def __init__(self, name: str, mailbox: Mailbox, on_error: Callable[[str, Exception], None]) -> None:
@@ -102,7 +100,7 @@ class Worker:
         self.name = name
         self.mailbox = mailbox
         self.errors = 0
-        self.busy_since_s: float | None = None
+        self.is_busy = False
         self._on_error = on_error
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -110,10 +108,14 @@ class Worker:
     def start(self) -> None:
         self._thread.start()
 
+    def load(self) -> tuple[int, float]:
+        """How much waits or is being done, and the age in seconds of what waits longest."""
+        return len(self.mailbox) + self.is_busy, self.mailbox.oldest_s()
+
     def stop(self, timeout_s: float) -> bool:
         """Asks the thread to end after what it is doing; whether it did in time."""
         self._stopping.set()
-        self.mailbox.request(lambda: None)  # wakes it
+        self.mailbox.post(lambda: None)  # wakes it
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -122,11 +124,11 @@ class Worker:
             work = self.mailbox.take(IDLE_S)
             if work is None:
                 continue
-            self.busy_since_s = time.monotonic()
+            self.is_busy = True
             try:
                 work()
             except Exception as error:
                 self.errors += 1
                 self._on_error(self.name, error)
             finally:
-                self.busy_since_s = None
+                self.is_busy = False

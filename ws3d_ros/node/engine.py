@@ -1,0 +1,197 @@
+"""The pipeline and the threads that drive it: what lives from configure to clean-up.
+
+``mapping`` is the map's only writer and copies windows for the others; ``semantics`` encodes
+images and names voxels; ``output`` makes messages. Nobody waits for semantics but who asks for
+new words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ws3d_ros.config import Config
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep
+from ws3d_ros.node.ingest import Measurement
+from ws3d_ros.node.reporter import Reporter
+from ws3d_ros.node.workers import Mailbox, Worker
+from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.reconstruction.window import Window
+from ws3d_ros.sensors.errors import SensorError
+from ws3d_ros.sensors.frame import Frame, Scan
+from ws3d_ros.sensors.ledger import Ledger
+
+WAITING_MEASUREMENTS = 2
+"""Kept for each sensor. More would only be older."""
+STOP_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of a part of the map, with the words that its labels mean.
+
+    Attributes:
+        arrived_s: steady time at which the newest measurement in it arrived.
+    """
+
+    window: Window
+    words: Vocabulary
+    arrived_s: float
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """What a change of words did."""
+
+    words: Vocabulary
+    voxels: int
+    duration_s: float
+
+
+class Engine:
+    """Measurements in, snapshots out. Public methods may be called from any thread."""
+
+    def __init__(
+        self, config: Config, pipeline: Pipeline, has_encoder: bool, ledger: Ledger, reporter: Reporter
+    ) -> None:
+        self.pipeline = pipeline
+        self.words = pipeline.vocabulary
+        self._config = config
+        self._has_encoder = has_encoder
+        self._ledger = ledger
+        self._reporter = reporter
+        self._center_m = np.zeros(3)
+        self._arrived_s: float | None = None
+        self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self._on_error)
+        self._semantics = Worker("semantics", Mailbox(1), self._on_error)
+        self._output = Worker("output", Mailbox(1), self._on_error)
+        self.workers = (self._semantics, self._output, self._mapping)
+        for worker in self.workers:
+            worker.start()
+
+    def offer(self, measurement: Measurement) -> None:
+        """Queues a measurement. When mapping is slower than the sensor, the oldest one is dropped."""
+        sensor = measurement.sensor
+        if self._mapping.mailbox.put(sensor, partial(self._map, measurement)):
+            self._ledger.dropped(sensor, "overload")
+
+    def publish(self, topic: str, copy: Callable[[], Window], publish: Callable[[Snapshot], None]) -> None:
+        """Copies a part of the map on the mapping thread and publishes it on the output thread.
+
+        Nothing happens before the first measurement. If an earlier call for the same topic still
+        waits, this one takes its place.
+        """
+
+        def snapshot() -> None:
+            if self._arrived_s is not None:
+                taken = Snapshot(copy(), self.words, self._arrived_s)
+                self._output.mailbox.put(topic, partial(publish, taken))
+
+        self._mapping.mailbox.put(topic, snapshot)
+
+    def window(self) -> Window:
+        """The voxels around the robot. On the mapping thread only."""
+        return self.pipeline.map.window(self._center_m, self._config.map.window_radius_m)
+
+    def forget_waiting(self) -> None:
+        """Throws measurements away that still wait: the node was deactivated, or time jumped back."""
+        self._mapping.mailbox.clear()
+
+    def clear_map(self) -> Future[int]:
+        """Forgets the map; the number of voxels that it had."""
+
+        def clear() -> int:
+            voxels = len(self.pipeline.map)
+            self.pipeline.clear()
+            return voxels
+
+        return self._mapping.mailbox.request(clear)
+
+    def use_words(self, entries: list[str]) -> Future[Renamed]:
+        """Other words from now on, for the whole map.
+
+        Args:
+            entries: words; or one entry as ``Vocabulary.load`` takes it.
+        """
+        return self._semantics.mailbox.request(partial(self._use_words, entries))
+
+    def stop(self) -> bool:
+        """Ends the threads; False if one is still busy in native code."""
+        return all([worker.stop(STOP_WITHIN_S) for worker in self.workers])
+
+    # Mapping thread ---------------------------------------------------------------------------
+
+    def _map(self, measurement: Measurement) -> None:
+        try:
+            decoded = self._decode(measurement)
+            fused = self.pipeline.integrate(decoded)
+        except SensorError as error:
+            self._drop(measurement.sensor, error.reason, str(error))
+            return
+        except Exception:
+            self._ledger.dropped(measurement.sensor, "error")
+            raise
+        self._ledger.used(measurement.sensor)
+        self._center_m, self._arrived_s = measurement.center_m, measurement.arrived_s
+        if isinstance(decoded, Frame):
+            if decoded.depth_m is not None and fused.points == 0:
+                self._reporter.report(
+                    f"{measurement.sensor} out of range",
+                    f"{measurement.sensor}: no depth between inputs.min_depth_m and inputs.max_depth_m",
+                )
+            if self.pipeline.is_keyframe(decoded):
+                window = self.pipeline.snapshot(decoded)
+                self._semantics.mailbox.put("keyframe", partial(self._understand, decoded, window))
+
+    def _decode(self, measurement: Measurement) -> Frame | Scan:
+        content = measurement.content
+        if isinstance(content, Shot):
+            with self.pipeline.stopwatch("decode"):
+                return decode_shot(content, measurement.T_map_sensor, self._config.inputs.depth_scale)
+        with self.pipeline.stopwatch("decode_cloud"):
+            return decode_sweep(content, measurement.T_map_sensor, measurement.sensor)
+
+    def _drop(self, sensor: str, reason: str, message: str) -> None:
+        self._ledger.dropped(sensor, reason)
+        self._reporter.report(f"{sensor} {reason}", f"{sensor}: {message}")
+
+    # Semantics thread -------------------------------------------------------------------------
+
+    def _understand(self, frame: Frame, window: Window) -> None:
+        if len(window) == 0:
+            return
+        understood = self.pipeline.understand(frame, window)
+        self._mapping.mailbox.post(partial(self.pipeline.apply, understood))
+
+    def _use_words(self, entries: list[str]) -> Renamed:
+        begun = time.monotonic()
+        words = Vocabulary.load(entries[0]) if len(entries) == 1 else Vocabulary.of(entries)
+        self.pipeline.set_vocabulary(words)
+        if not self._has_encoder:
+            self.words = words
+            return Renamed(words, 0, time.monotonic() - begun)
+        before = self._mapping.mailbox.request(self.pipeline.map.everything).result()
+        understood = self.pipeline.relabel(before)
+
+        def apply() -> None:
+            self.pipeline.apply(understood)
+            self.words = words
+
+        self._mapping.mailbox.request(apply).result()
+        assert understood.names.label is not None
+        changed = int((understood.names.label.to(before.label.dtype) != before.label).sum())
+        return Renamed(words, changed, time.monotonic() - begun)
+
+    # Any of them ------------------------------------------------------------------------------
+
+    def _on_error(self, worker: str, error: Exception) -> None:
+        self._reporter.report(
+            f"{worker} {type(error).__name__}",
+            f"{worker} survived an error, please report it: {type(error).__name__}: {error}",
+        )

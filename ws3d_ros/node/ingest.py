@@ -1,0 +1,245 @@
+"""From subscriptions to measurements that know where they were taken.
+
+Runs on the executor's thread only, and decodes nothing: images are paired by stamp, wait for tf at
+that stamp, and go on as the messages that came.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+
+from ws3d_ros.config import InputConfig
+from ws3d_ros.node.camera_source import CameraSource
+from ws3d_ros.node.codecs import Shot, stamp_ns
+from ws3d_ros.node.inputs import Input
+from ws3d_ros.node.reporter import Reporter
+from ws3d_ros.node.time_jumps import TimeWatch
+from ws3d_ros.node.transforms import bare, listen
+from ws3d_ros.sensors.frame import FloatArray
+from ws3d_ros.sensors.ledger import Ledger
+from ws3d_ros.sensors.pairing import Dropped, WaitingRoom
+from ws3d_ros.sensors.transforms import TransformError
+
+PATIENCE_S = 4.0
+"""A topic that says nothing for so long is called silent."""
+LATE_TF_S = 0.3
+"""Waiting for tf as long as this is worth a word."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What came from a sensor, and when, by the steady clock."""
+
+    content: Shot | PointCloud2
+    arrived_s: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What came from a sensor, and where that was.
+
+    Attributes:
+        T_map_sensor: (4, 4) float64, sensor points to map points.
+        center_m: (3,) float64, where the robot was, in the map.
+        arrived_s: steady time.
+    """
+
+    sensor: str
+    content: Shot | PointCloud2
+    T_map_sensor: FloatArray
+    center_m: FloatArray
+    arrived_s: float
+
+
+class Ingest:
+    """All subscriptions of the active node."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: InputConfig,
+        ledger: Ledger,
+        reporter: Reporter,
+        on_measurement: Callable[[Measurement], None],
+        on_time_jump: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._config = config
+        self._ledger = ledger
+        self._reporter = reporter
+        self._on_measurement = on_measurement
+        self._on_time_jump = on_time_jump
+        self._watch = TimeWatch(self._jumped)
+        self._transforms = listen(node, self._watch, reporter.report)
+        self._waited_s: deque[float] = deque(maxlen=20)
+        self._rooms: dict[str, WaitingRoom[Arrival]] = {}
+        self._cameras = [self._camera(name) for name in config.cameras]
+        self._lidars = [self._lidar(name) for name in config.lidars]
+        self.look()
+
+    def look(self) -> None:
+        """Finds topics, follows them when they change, and says which are silent. Call it every second."""
+        for source in self._inputs():
+            if source.look() and source.source is not None:
+                self._node.get_logger().info(f"listening to {source.source.topic} ({source.source.type})")
+        for camera in self._cameras:
+            camera.decide()
+        self._complain()
+
+    def poll(self) -> None:
+        """Lets go on what tf knows by now. Call it often."""
+        now_s = time.monotonic()
+        for camera in self._cameras:
+            camera.poll(now_s)
+        for sensor, room in self._rooms.items():
+            admitted = room.poll(now_s)
+            for ready in admitted.ready:
+                self._go_on(sensor, ready.stamp_ns, ready.payload, ready.pose)
+            self._give_up(sensor, admitted.dropped)
+        if self._waited_s and float(np.median(self._waited_s)) > LATE_TF_S:
+            self._reporter.report(
+                "late tf",
+                f"transforms come {np.median(self._waited_s):.2f} s after the measurements that need them; "
+                f"these wait up to inputs.tf_deadline_s = {self._config.tf_deadline_s:g} s, and the map lags",
+            )
+
+    def waiting(self) -> int:
+        """Measurements that wait for tf, or for their sensor to be understood."""
+        return sum(len(room) for room in self._rooms.values()) + sum(
+            camera.undecided() for camera in self._cameras
+        )
+
+    def close(self) -> None:
+        """Ends all subscriptions."""
+        for source in self._inputs():
+            source.close()
+        self._transforms.close()
+
+    # Sensors ----------------------------------------------------------------------------------
+
+    def _camera(self, name: str) -> CameraSource:
+        self._add_room(name)
+        return CameraSource(
+            self._node,
+            name,
+            self._config.sync_tolerance_s,
+            on_image=partial(self._seen, name),
+            on_shot=partial(self._arrived, name),
+            on_dropped=partial(self._unpaired, name),
+        )
+
+    def _lidar(self, name: str) -> Input:
+        self._add_room(name)
+        return Input(self._node, f"{name}/points", "points", partial(self._on_sweep, name))
+
+    def _add_room(self, name: str) -> None:
+        if name in self._rooms:
+            raise ValueError(f"two sensors are called '{name}'")
+        self._rooms[name] = WaitingRoom(self._T_map_sensor, self._config.tf_deadline_s)
+
+    def _inputs(self) -> list[Input]:
+        return [*(source for camera in self._cameras for source in camera.inputs), *self._lidars]
+
+    # Ways of a message ------------------------------------------------------------------------
+
+    def _on_sweep(self, sensor: str, message: PointCloud2) -> None:
+        if self._seen(sensor, f"{sensor}/points", message):
+            self._arrived(sensor, stamp_ns(message.header), message)
+
+    def _seen(self, sensor: str, stream: str, message: Any) -> bool:
+        """Whether a message has what nothing works without: a frame and a time."""
+        stamp, frame = stamp_ns(message.header), message.header.frame_id
+        if not frame or stamp == 0:
+            what = "frame_id" if not frame else "stamp"
+            self._unpaired(
+                sensor, [Dropped(stamp, f"no_{what}", f"the header on {stream} has no {what}")], True
+            )
+            return False
+        self._watch.see(stream, stamp)
+        return True
+
+    def _arrived(self, sensor: str, stamp: int, content: Shot | PointCloud2) -> None:
+        now_s = time.monotonic()
+        frame = bare(content.header.frame_id)
+        self._ledger.received(sensor)
+        self._give_up(sensor, self._rooms[sensor].add(stamp, frame, Arrival(content, now_s), now_s))
+
+    def _unpaired(self, sensor: str, dropped: list[Dropped], is_problem: bool) -> None:
+        for _ in dropped:
+            self._ledger.received(sensor)
+        self._give_up(sensor, dropped, silent=not is_problem)
+
+    def _go_on(self, sensor: str, stamp: int, arrival: Arrival, pose: FloatArray) -> None:
+        self._waited_s.append(time.monotonic() - arrival.arrived_s)
+        content = arrival.content
+        try:
+            if isinstance(content, Shot):
+                content = replace(content, T_color_depth=self._T_color_depth(content, stamp))
+        except TransformError as error:
+            self._give_up(sensor, [Dropped(stamp, f"tf_{error.reason}", str(error))])
+            return
+        center_m = self._robot_position(stamp, pose)
+        self._on_measurement(Measurement(sensor, content, pose, center_m, arrival.arrived_s))
+
+    def _give_up(self, sensor: str, dropped: list[Dropped], silent: bool = False) -> None:
+        for drop in dropped:
+            self._ledger.dropped(sensor, drop.reason)
+            if not silent:
+                hint = "; is localisation running?" if drop.reason.startswith("tf_") else ""
+                self._reporter.report(f"{sensor} {drop.reason}", f"{sensor}: {drop.message}{hint}")
+
+    # Places -----------------------------------------------------------------------------------
+
+    def _T_map_sensor(self, frame: str, stamp: int) -> FloatArray:
+        return self._transforms.lookup(self._config.map_frame, frame, stamp)
+
+    def _T_color_depth(self, shot: Shot, stamp: int) -> FloatArray | None:
+        """How depth lies to colour, where it is not registered: it has a calibration and a frame of its own."""
+        if shot.color is None or shot.depth is None or shot.depth_info is None:
+            return None
+        color, depth = bare(shot.color.header.frame_id), bare(shot.depth.header.frame_id)
+        return None if color == depth else self._transforms.lookup(color, depth, stamp)
+
+    def _robot_position(self, stamp: int, pose: FloatArray) -> FloatArray:
+        """(3,) where the robot is; the sensor, where tf does not know the robot."""
+        try:
+            return self._T_map_sensor(self._config.robot_frame, stamp)[:3, 3]
+        except TransformError:
+            return pose[:3, 3]
+
+    # Trouble ----------------------------------------------------------------------------------
+
+    def _jumped(self, stream: str, back_s: float) -> None:
+        """Time began again: what waits belongs to the past, and so do all moving transforms."""
+        self._reporter.report(
+            "time jump",
+            f"time jumped back by {back_s:.1f} s ({stream}); waiting measurements and transforms were "
+            f"forgotten, the map was {'cleared' if self._config.clear_map_on_time_jump else 'kept'}",
+        )
+        self._transforms.clear()
+        for camera in self._cameras:
+            camera.restart()
+        for sensor, room in self._rooms.items():
+            self._give_up(sensor, room.clear(), silent=True)
+        self._on_time_jump()
+
+    def _complain(self) -> None:
+        """Names the silent topics: in the log again and again while nothing flows at all, else once."""
+        flows = any(not source.is_silent(PATIENCE_S) for source in self._inputs() if source.role != "info")
+        needed = [source for camera in self._cameras for source in camera.needed()] + self._lidars
+        for source in self._inputs():
+            key = f"silent {source.base}"
+            missed = source in needed and (not flows or source.has_alternatives())
+            if missed and source.is_silent(PATIENCE_S):
+                self._reporter.report(key, source.explain(), once=flows)
+            else:
+                self._reporter.solve(key)

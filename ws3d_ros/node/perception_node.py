@@ -1,0 +1,287 @@
+"""The lifecycle node: puts parameters, sensors, threads, outputs and services together.
+
+configure loads the encoder and warms it up; activate listens and publishes; deactivate stops
+listening and keeps the map; clean-up frees everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.timer import Timer
+
+from ws3d_ros.config import Config
+from ws3d_ros.language.choose import Choice, choose_encoder
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.msg import PipelineStatus
+from ws3d_ros.node import parameters
+from ws3d_ros.node.engine import Engine, Snapshot
+from ws3d_ros.node.ingest import Ingest
+from ws3d_ros.node.log_bridge import bridge_logging
+from ws3d_ros.node.outputs import NEWEST, Outputs
+from ws3d_ros.node.reporter import Reporter
+from ws3d_ros.node.services import Services
+from ws3d_ros.node.status import Health, diagnostics_message, status_message
+from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.sensors.ledger import Count, Ledger
+
+LOOK_PERIOD_S = 1.0
+POLL_PERIOD_S = 0.02
+WARM_UP_SIZE = (480, 640)
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+Transition = Callable[["PerceptionNode", LifecycleState], TransitionCallbackReturn]
+
+
+def told(transition: Transition) -> Transition:
+    """rclpy swallows what a transition raises; this tells it, and the transition fails."""
+
+    @wraps(transition)
+    def guarded(self: PerceptionNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(self, state)
+        except Exception as error:
+            self.get_logger().error(f"{transition.__name__.removeprefix('on_')} failed: {error}")
+            return FAILURE
+
+    return guarded
+
+
+@dataclass
+class Core:
+    """What lives from configure to clean-up."""
+
+    config: Config
+    choice: Choice
+    ledger: Ledger
+    reporter: Reporter
+    engine: Engine
+    outputs: Outputs
+    services: Services
+    status_timer: Timer
+
+
+@dataclass
+class Activity:
+    """What lives from activate to deactivate."""
+
+    ingest: Ingest
+    timers: list[Timer]
+
+
+class PerceptionNode(LifecycleNode):
+    """``/ws3d``."""
+
+    def __init__(self) -> None:
+        """
+        Raises:
+            ConfigError: for a parameter that is unknown or does not fit.
+        """
+        super().__init__("ws3d", automatically_declare_parameters_from_overrides=True)
+        bridge_logging(self.get_logger())
+        parameters.declare(self)
+        parameters.guard(self, lambda: self._core is not None)
+        self.add_post_set_parameters_callback(self._on_parameters)
+        # Deadlines and periods are real time, also when stamps are simulated.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._core: Core | None = None
+        self._activity: Activity | None = None
+        self._status = self.create_publisher(PipelineStatus, "~/status", NEWEST)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+
+    def autostart(self) -> bool:
+        """Configures and activates itself where it shall; False if that failed."""
+        if not self.get_parameter(parameters.AUTOSTART.name).value:
+            return True
+        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+
+    def end(self) -> bool:
+        """Frees everything, whatever the state; False if a thread is still busy in native code."""
+        self._stop_activity()
+        ended = self._free_core()
+        self.destroy_node()
+        return ended
+
+    # Transitions ------------------------------------------------------------------------------
+
+    @told
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        config = parameters.read(self)
+        device = choose_device(config.semantics.device)
+        words = Vocabulary.load(config.semantics.vocabulary)
+        choice = load_encoder(config, device)
+        pipeline = Pipeline(config, choice.encoder, words, device)
+        ledger, reporter = Ledger(), Reporter(lambda text: self.get_logger().warning(text))
+        engine = Engine(config, pipeline, choice.encoder is not None, ledger, reporter)
+        self._core = Core(
+            config,
+            choice,
+            ledger,
+            reporter,
+            engine,
+            Outputs(self, config.inputs.map_frame),
+            Services(self, engine, self._tell_words),
+            self._every(config.output.status_period_s, self._tell_status),
+        )
+        self.get_logger().info(f"encoder: {choice.why}")
+        self.get_logger().info(
+            f"vocabulary: {config.semantics.vocabulary} ({len(words)} names); device: {device}"
+        )
+        return super().on_configure(state)
+
+    @told
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        assert self._core is not None
+        core, config = self._core, self._core.config
+        result = super().on_activate(state)
+        ingest = Ingest(
+            self, config.inputs, core.ledger, core.reporter, core.engine.offer, self._on_time_jump
+        )
+        timers = [
+            self._every(LOOK_PERIOD_S, ingest.look),
+            self._every(POLL_PERIOD_S, ingest.poll),
+            self._every(1.0 / config.output.cloud_rate_hz, self._publish_window),
+            self._every(config.output.map_period_s, self._publish_map),
+        ]
+        self._activity = Activity(ingest, timers)
+        core.outputs.wipe_markers()
+        self._tell_words(core.engine.words)
+        self.get_logger().info("active")
+        return result
+
+    @told
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop_activity()
+        return super().on_deactivate(state)
+
+    @told
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._free_core()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop_activity()
+        self._free_core()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self.on_shutdown(state)
+
+    def _stop_activity(self) -> None:
+        if self._activity is None:
+            return
+        for timer in self._activity.timers:
+            self.destroy_timer(timer)
+        self._activity.ingest.close()
+        self._activity = None
+        if self._core is not None:
+            self._core.engine.forget_waiting()
+
+    def _free_core(self) -> bool:
+        if self._core is None:
+            return True
+        core, self._core = self._core, None
+        self.destroy_timer(core.status_timer)
+        core.services.destroy()
+        ended = core.engine.stop()
+        core.outputs.destroy()
+        return ended
+
+    # Now and then -----------------------------------------------------------------------------
+
+    def _publish_window(self) -> None:
+        assert self._core is not None
+        if self._core.outputs.window_wanted():
+            self._core.engine.publish("window", self._core.engine.window, self._core.outputs.publish_window)
+
+    def _publish_map(self) -> None:
+        assert self._core is not None
+        engine = self._core.engine
+        engine.publish("map", engine.pipeline.map.everything, self._core.outputs.publish_map)
+
+    def _tell_words(self, words: Vocabulary) -> None:
+        assert self._core is not None
+        encoder = self._core.choice.encoder
+        space, name = (encoder.space, encoder.name) if encoder is not None else ("", "")
+        self._core.outputs.publish_vocabulary(words, space, name)
+
+    def _tell_status(self) -> None:
+        assert self._core is not None
+        waiting = self._activity.ingest.waiting() if self._activity is not None else 0
+        status = status_message(
+            health(self._core, self._activity is not None, waiting), self._core.outputs.header()
+        )
+        self._status.publish(status)
+        self._diagnostics.publish(diagnostics_message(self.get_name(), status))
+
+    def _on_time_jump(self) -> None:
+        assert self._core is not None
+        self._core.engine.forget_waiting()
+        if self._core.config.inputs.clear_map_on_time_jump:
+            self._core.engine.clear_map()
+
+    def _on_parameters(self, changed: Sequence[Parameter[Any]]) -> None:
+        if self._core is not None and any(parameter.name in parameters.SETTINGS for parameter in changed):
+            self._core.config = parameters.read(self)
+            self._core.engine.pipeline.retune(self._core.config)
+
+    def _every(self, period_s: float, work: Callable[[], None]) -> Timer:
+        return self.create_timer(period_s, work, clock=self._steady)
+
+
+def choose_device(setting: str) -> torch.device:
+    """``auto`` is a CUDA device where there is one.
+
+    Raises:
+        ValueError: if CUDA is asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    if setting == "cuda" and not there:
+        raise ValueError("semantics.device is 'cuda', but torch finds no CUDA device; set it to auto or cpu")
+    return torch.device("cuda" if there and setting != "cpu" else "cpu")
+
+
+def load_encoder(config: Config, device: torch.device) -> Choice:
+    """The encoder of the configuration, after a first image, so that the robot's first is not slow.
+
+    Raises:
+        EncoderError: see :func:`ws3d_ros.language.choose.choose_encoder`.
+    """
+    semantics = config.semantics
+    if not semantics.enabled:
+        return Choice(None, "none: semantics.enabled is false")
+    choice = choose_encoder(semantics.encoder, semantics.weights_dir, device, semantics.threads)
+    if choice.encoder is not None:
+        choice.encoder.encode_dense(torch.zeros(1, 3, *WARM_UP_SIZE, device=device))
+    return choice
+
+
+def health(core: Core, is_active: bool, waiting: int) -> Health:
+    """The node's state as plain values.
+
+    Args:
+        waiting: measurements that wait for tf.
+    """
+    engine, config = core.engine, core.config
+    counts = core.ledger.snapshot()
+    return Health(
+        state="active" if is_active else "inactive",
+        problems=core.reporter.problems(),
+        sensors={name: counts.get(name, Count()) for name in [*config.inputs.cameras, *config.inputs.lidars]},
+        stages_ms=engine.pipeline.stopwatch.summary_ms(),
+        queues={"tf": (waiting, 0.0), **{worker.name: worker.load() for worker in engine.workers}},
+        voxels=len(engine.pipeline.map),
+        map_bytes=engine.pipeline.map.bytes,
+        budget_bytes=int(config.map.budget_mb * 2**20),
+        encoder=core.choice.encoder.name if core.choice.encoder is not None else "",
+        encoder_why=core.choice.why,
+        latencies_ms=core.outputs.latencies_ms(),
+        worker_errors=sum(worker.errors for worker in engine.workers),
+    )
