@@ -224,14 +224,16 @@ class VoxelStore:
         """Doubles the pool until ``count`` items are free. False if the budget does not allow it."""
         if pool.available >= count:
             return True
-        wanted = max(2 * pool.capacity, pool.used + count)
-        # The last growths take half of what is left, as the other pools will need some too.
         left = (self._budget - self.bytes) // pool.item_bytes
-        capacity = min(wanted, pool.capacity + left // 2)
-        if capacity - pool.used < count or capacity < pool.capacity * 9 // 8:
-            return False
-        pool.grow(capacity)
-        return True
+        # Doubling; but of the last room only half, or what is needed, as other pools grow, too.
+        needed = pool.used + count
+        half = pool.capacity + left // 2
+        capacity = min(max(2 * pool.capacity, needed), max(half, needed))
+        if capacity > pool.capacity + left:
+            capacity = half
+        if capacity >= pool.capacity * 9 // 8:
+            pool.grow(capacity)
+        return pool.available >= count
 
     def _evict(self, rows: int, chunks: int, near: Tensor, stamp_ns: int) -> int:
         """Forgets the farthest chunks until there is room; returns how many voxels that were."""
