@@ -36,11 +36,15 @@ def test_unknown_for_three_reasons() -> None:
             [0.7, 0.2, 0.1],  # the first name
             [0.2, 0.2, 0.6],  # a background word
             [0.39, 0.35, 0.26],  # not sure enough
-            [0.1, 0.8, 0.1],  # nothing was observed
+            [0.0, 0.0, 0.0],  # nothing is known
         ]
     )
-    observed = torch.tensor([True, True, True, False])
-    label, confidence = decide(probability, names=2, observed=observed, unknown_below=0.4)
+    label, confidence = decide(probability, names=2, unknown_below=0.4)
     assert label.tolist() == [1, 0, 0, 0]
     assert label.dtype == torch.int16
     assert confidence.tolist() == [torch.tensor(0.7).half().item(), 0.0, 0.0, 0.0]
+
+
+def test_nothing_known_is_unknown_without_a_threshold_too() -> None:
+    label, _ = decide(torch.tensor([[0.0, 0.0], [0.1, 0.0]]), names=2, unknown_below=0.0)
+    assert label.tolist() == [0, 1]

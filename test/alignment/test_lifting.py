@@ -10,7 +10,7 @@ from torch import Tensor
 from windows import VOXEL_M, box_cells, window
 from ws3d_ros.rendering.splat import Views
 
-from ws3d_ros.alignment.lifting import depth_edges, lift, sample_grid, viewing_cosine, visible
+from ws3d_ros.alignment.lifting import depth_edges, lift, paint, sample_grid, viewing_cosine, visible
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.frame import Frame, Pinhole
 
@@ -142,3 +142,21 @@ def test_a_grid_covers_the_image_edge_to_edge() -> None:
     sampled = sample_grid(grid, 6, 16)[0, 0]
     centres = (torch.arange(16) + 0.5) / 16
     torch.testing.assert_close(sampled[2:-2], centres[2:-2])  # beyond the outer cells' centres it is flat
+
+
+def test_paint_agrees_with_a_loop_over_pixels() -> None:
+    win, views, _, _, _ = wall()
+    color = torch.randint(0, 256, (18, 24, 3), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
+    keys, shades, weight = paint(color, views, win)
+    expected = []
+    for v in range(9):
+        for u in range(12):
+            row = int(views.id[0, v, u])
+            if row >= 0 and not edge(views.depth_m[0].numpy(), v, u):
+                block = color[2 * v : 2 * v + 2, 2 * u : 2 * u + 2].double().numpy()
+                share = 1 / (1 + (float(views.depth_m[0, v, u]) / 3.0) ** 2)
+                expected.append((int(win.keys[row]), *block.mean((0, 1)), share))
+    assert len(expected) > 10
+    got = torch.cat([shades, weight[:, None]], dim=1).numpy()
+    assert keys.tolist() == [line[0] for line in expected]
+    np.testing.assert_allclose(got, [line[1:] for line in expected], atol=1e-3)  # float32 against float64

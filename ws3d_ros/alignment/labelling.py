@@ -37,16 +37,15 @@ def certainty(probability: Tensor) -> Tensor:
     return (1.0 - entropy / torch.tensor(float(count)).log()).clamp(0.0, 1.0)
 
 
-def decide(probability: Tensor, names: int, observed: Tensor, unknown_below: float) -> tuple[Tensor, Tensor]:
+def decide(probability: Tensor, names: int, unknown_below: float) -> tuple[Tensor, Tensor]:
     """The most likely word of each voxel, or unknown.
 
-    Unknown are voxels of which nothing was observed, those for which a background word wins, and
-    those whose winning word is less likely than ``unknown_below``.
+    Unknown are voxels of which nothing is known (a row of zeros), those for which a background
+    word wins, and those whose winning word is less likely than ``unknown_below``.
 
     Args:
         probability: (N, C + B) over the vocabulary's names, then its background words.
         names: C.
-        observed: (N,) bool, whether the distribution rests on anything.
         unknown_below: in 0..1.
 
     Returns:
@@ -54,6 +53,6 @@ def decide(probability: Tensor, names: int, observed: Tensor, unknown_below: flo
         the probability of the label, 0 for unknown.
     """
     best, word = probability.max(dim=1)
-    named = observed & (word < names) & (best >= unknown_below)
+    named = (word < names) & (best > 0) & (best >= unknown_below)
     label = torch.where(named, word + 1, UNKNOWN).to(torch.int16)
     return label, torch.where(named, best, 0.0).to(torch.float16)

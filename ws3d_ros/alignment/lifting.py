@@ -31,7 +31,7 @@ def lift(
 
     Args:
         dense: (K, h, w) float32 compressed features; the grid covers the image edge to edge.
-        views: view 0 is ``window`` rendered from the frame's camera, at any resolution (H, W).
+        views: view 0 is ``window`` rendered, normals too, from the frame's camera at any resolution (H, W).
         frame: its measured depth, if it has any, is the witness for visibility.
         window: N voxels.
         words: (C, K) compressed word vectors, for the entropy H(p).
@@ -40,6 +40,7 @@ def lift(
     Returns:
         Patch of the voxels that received any weight: keys, feature_sum (M, K), feature_weight (M,).
     """
+    assert views.normal is not None
     row = views.id[0].long()
     feature = sample_grid(dense, *row.shape)
     sure = certainty(word_probabilities(dense.flatten(1).T, words, logit_scale)).view(1, *dense.shape[1:])
@@ -59,6 +60,25 @@ def lift(
     feature_sum = torch.zeros(len(touched), dense.shape[0], device=weight.device)
     feature_sum.index_add_(0, place[row], feature * weight[:, None])
     return Patch(window.keys[touched], feature_sum=feature_sum, feature_weight=total[touched])
+
+
+def paint(color: Tensor, views: Views, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+    """Colours that an image gives to the voxels that it shows.
+
+    Args:
+        color: (H', W', 3) uint8 RGB.
+        views: as for :func:`lift`.
+        window: N voxels.
+
+    Returns:
+        For each pixel that may be used: key (P,) of its voxel, colour (P, 3) float32 in 0..255,
+        and weight (P,), by distance as in :func:`lift`. These are the arguments of ``VoxelMap.paint``.
+    """
+    row = views.id[0].long()
+    used = (row >= 0) & ~depth_edges(views.depth_m[0], window.voxel_size_m)
+    small = interpolate(color.to(row.device).permute(2, 0, 1)[None].float(), size=row.shape, mode="area")[0]
+    weight = 1.0 / (1.0 + (views.depth_m[0][used] / HALF_TRUST_M) ** 2)
+    return window.keys[row[used]], small[:, used].T, weight
 
 
 def sample_grid(grid: Tensor, height: int, width: int) -> Tensor:
@@ -81,6 +101,7 @@ def visible(rendered_m: Tensor, measured_m: Tensor | None, voxel_size_m: float) 
     shown = ~depth_edges(rendered_m, voxel_size_m)
     if measured_m is None:
         return shown
+    measured_m = measured_m.to(rendered_m.device)
     tolerance = (0.02 * rendered_m).clamp(min=max(0.03, 0.87 * voxel_size_m))
     measured = nearest(measured_m, *rendered_m.shape)
     agrees = (rendered_m - measured).abs() <= tolerance

@@ -71,7 +71,7 @@ def smooth(probability: Tensor, trust: Tensor, neighbours: Tensor, sweeps: int) 
         probability: (N, C) float32, rows sum to 1.
         trust: (N,) float32 in 0..1: how much a voxel relies on itself; 0 where it saw nothing.
         neighbours: of :func:`affinity`.
-        sweeps: number of rounds; 0 returns ``probability``.
+        sweeps: number of rounds; 0 only clears the rows of voxels that saw nothing.
 
     Returns:
         (N, C) float32; rows sum to 1, or to 0 where neither the voxel nor any voxel within

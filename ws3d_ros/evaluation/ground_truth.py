@@ -47,7 +47,7 @@ class VoxelVotes:
         return keys, table.argmax(1)
 
 
-def look_up(keys: Tensor, wanted: Tensor, values: Tensor, absent: int) -> Tensor:
+def look_up(keys: Tensor, wanted: Tensor, values: Tensor, absent: float) -> Tensor:
     """``values`` at ``wanted`` keys; ``absent`` where ``keys`` (ascending) lacks one."""
     if len(keys) == 0:
         return torch.full_like(wanted, absent, dtype=values.dtype)

@@ -1,0 +1,53 @@
+"""Durations are kept by stage, also when a stage fails."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from ws3d_ros import stopwatch as module
+from ws3d_ros.stopwatch import Stopwatch, peak_memory_bytes
+
+
+def test_percentiles_of_what_the_clock_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    durations_s = [0.001 * n for n in range(1, 22)]
+    ticks = iter([tick for duration in durations_s for tick in (100.0, 100.0 + duration)])
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
+    watch = Stopwatch()
+    for _ in durations_s:
+        with watch("encode"):
+            pass
+    summary = watch.summary_ms()["encode"]
+    assert summary["count"] == 21
+    assert summary["p50"] == pytest.approx(11.0)
+    assert summary["p95"] == pytest.approx(float(np.percentile(np.arange(1, 22), 95)))
+
+
+def test_a_stage_that_raises_is_measured_and_the_error_goes_on() -> None:
+    watch = Stopwatch()
+    with pytest.raises(ZeroDivisionError), watch("fails"):
+        _ = 1 / 0
+    assert watch.summary_ms()["fails"]["count"] == 1
+
+
+def test_several_threads_may_measure() -> None:
+    watch = Stopwatch()
+
+    def work() -> None:
+        for _ in range(200):
+            with watch("stage"):
+                watch.summary_ms()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert watch.summary_ms()["stage"]["count"] == 800
+
+
+def test_peak_memory_is_plausible() -> None:
+    before = peak_memory_bytes()
+    block = np.ones(50_000_000, np.uint8)
+    assert block.nbytes < peak_memory_bytes() < 2**40
+    assert peak_memory_bytes() >= before

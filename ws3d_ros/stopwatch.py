@@ -1,0 +1,54 @@
+"""How long the stages take, and how much memory the process took at most."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+REMEMBERED = 1000
+"""Durations kept for each stage; older ones are forgotten, so that the figures follow the robot."""
+
+
+class Stopwatch:
+    """Durations by stage. Any thread may measure and any may read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._durations_s: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Measures the body of a ``with`` statement, also when it raises."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            duration = time.perf_counter() - begin
+            with self._lock:
+                self._durations_s[stage].append(duration)
+
+    def summary_ms(self) -> dict[str, dict[str, float]]:
+        """For each stage ``p50`` and ``p95`` in milliseconds, and ``count`` of what they rest on."""
+        with self._lock:
+            stages = {stage: np.array(durations) * 1e3 for stage, durations in self._durations_s.items()}
+        return {
+            stage: {
+                "p50": float(np.percentile(ms, 50)),
+                "p95": float(np.percentile(ms, 95)),
+                "count": float(len(ms)),
+            }
+            for stage, ms in stages.items()
+        }
+
+
+def peak_memory_bytes() -> int:
+    """Most resident memory that this process had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
