@@ -187,10 +187,10 @@ def _to_image(
     cut = Pinhole(
         info.roi_width if has_roi else info.width,
         info.roi_height if has_roi else info.height,
-        fx,
-        fy,
-        cx - info.roi_x_offset * has_roi,
-        cy - info.roi_y_offset * has_roi,
+        float(fx),  # a numpy scalar would make double precision of every tensor that it meets
+        float(fy),
+        float(cx - info.roi_x_offset * has_roi),
+        float(cy - info.roi_y_offset * has_roi),
     )
     binned = cut.scaled_to(cut.width // max(info.binning_x, 1), cut.height // max(info.binning_y, 1))
     if (binned.width, binned.height) == (width, height):
