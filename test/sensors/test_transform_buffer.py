@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -137,20 +138,20 @@ def test_random_trees_match_matrix_products(seed: int, parents: list[int]) -> No
 
 
 def test_readers_and_writers_may_share_it(buffer: TransformBuffer) -> None:
-    """x of the two links always adds up to 0: a torn read would show."""
     problems: list[object] = []
     stop = threading.Event()
 
+    def look_up() -> None:
+        for stamp_ns in (T0, 0):
+            with contextlib.suppress(TransformError):
+                buffer.lookup("map", "base", stamp_ns)
+
     def read() -> None:
-        while not stop.is_set():
-            try:
-                for stamp_ns in (T0, 0):
-                    buffer.lookup("map", "base", stamp_ns)
-            except TransformError:
-                continue
-            except Exception as problem:
-                problems.append(problem)
-                return
+        try:
+            while not stop.is_set():
+                look_up()
+        except Exception as problem:
+            problems.append(problem)
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
