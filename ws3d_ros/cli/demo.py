@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -190,7 +191,7 @@ def explain_nothing(report: dict[str, Any], out: Path) -> None:
     """What to tell when no map came out."""
     console.print("[red]The node published no map.")
     for problem in report["problems"]:
-        console.print(f"[red]- {problem}")
+        console.print(f"[red]- {escape(problem)}")
     for sensor, counts in report["sensors"].items():
         console.print(f"{sensor}: {counts}")
     console.print(f"The node's own words: {out / 'node.log'}")
@@ -209,10 +210,10 @@ def show_report(report: dict[str, Any], out: Path) -> None:
     for stage, times in report["stages_ms"].items():
         table.add_row(stage, f"p50 {times['p50']:.1f} ms, p95 {times['p95']:.1f} ms")
     table.add_row("peak memory", f"{report['peak_memory_bytes'] / 2**20:.0f} MiB")
-    table.add_row("encoder", f"{report['encoder'] or 'none'}: {report['encoder_why']}")
+    table.add_row("encoder", escape(f"{report['encoder'] or 'none'}: {report['encoder_why']}"))
     console.print(table)
     for problem in report["problems"]:
-        console.print(f"[yellow]! {problem}")
+        console.print(f"[yellow]! {escape(problem)}")
     console.print(
         f"Look at [bold]{out / 'semantic.png'}[/bold] and {out / 'rgb.png'}; "
         f"{out / 'semantic_cloud.ply'} opens in CloudCompare and MeshLab; "
