@@ -30,7 +30,7 @@ COLOR = [
     "?",
 ]
 DEPTH = ["16UC1", "mono16", "32FC1", "rgb8", ""]
-PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+PICTURE = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 FILES = [
     bytes(cv2.imencode(kind, pixels)[1].tobytes())
     for kind, pixels in [
