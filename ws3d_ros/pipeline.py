@@ -122,6 +122,10 @@ class Pipeline:
         self.map.clear()
         self._keyframes.clear()
 
+    def retune(self, config: Config) -> None:
+        """Takes over the settings that may change at run time (``live`` in config.py). Any thread may."""
+        self._config, self.map.config = config, config.map
+
     # Semantics thread -------------------------------------------------------------------------
 
     def understand(self, frame: Frame, window: Window) -> Understood:

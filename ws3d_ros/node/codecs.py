@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray, Frame, Pinhole, Scan
 from ws3d_ros.sensors.image import decode_compressed_image, decode_image
 
-AnyImage = Image | CompressedImage
+AnyImage: TypeAlias = Image | CompressedImage  # type: ignore[valid-type]
 FARTHEST_M, NEAREST_M = 100.0, 0.005
 """No depth camera measures beyond these: such a median means another unit."""
 

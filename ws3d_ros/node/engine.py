@@ -8,6 +8,7 @@ new words.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep
 from ws3d_ros.node.ingest import Measurement
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.workers import Mailbox, Worker
-from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.pipeline import Pipeline, Understood
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import Frame, Scan
@@ -67,7 +68,9 @@ class Engine:
         self._ledger = ledger
         self._reporter = reporter
         self._center_m = np.zeros(3)
-        self._arrived_s: float | None = None
+        self._arrived_s = 0.0
+        self._changes = 0
+        self._published: dict[str, tuple[int, int]] = {}
         self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self._on_error)
         self._semantics = Worker("semantics", Mailbox(1), self._on_error)
         self._output = Worker("output", Mailbox(1), self._on_error)
@@ -81,15 +84,18 @@ class Engine:
         if self._mapping.mailbox.put(sensor, partial(self._map, measurement)):
             self._ledger.dropped(sensor, "overload")
 
-    def publish(self, topic: str, copy: Callable[[], Window], publish: Callable[[Snapshot], None]) -> None:
+    def publish(
+        self, topic: str, listeners: int, copy: Callable[[], Window], publish: Callable[[Snapshot], None]
+    ) -> None:
         """Copies a part of the map on the mapping thread and publishes it on the output thread.
 
-        Nothing happens before the first measurement. If an earlier call for the same topic still
-        waits, this one takes its place.
+        Nothing happens unless the map changed, or the number of listeners, since the last time.
         """
 
         def snapshot() -> None:
-            if self._arrived_s is not None:
+            state = (self._changes, listeners)
+            if self._changes and self._published.get(topic) != state:
+                self._published[topic] = state
                 taken = Snapshot(copy(), self.words, self._arrived_s)
                 self._output.mailbox.put(topic, partial(publish, taken))
 
@@ -109,6 +115,7 @@ class Engine:
         def clear() -> int:
             voxels = len(self.pipeline.map)
             self.pipeline.clear()
+            self._changes += 1
             return voxels
 
         return self._mapping.mailbox.request(clear)
@@ -123,7 +130,8 @@ class Engine:
 
     def stop(self) -> bool:
         """Ends the threads; False if one is still busy in native code."""
-        return all([worker.stop(STOP_WITHIN_S) for worker in self.workers])
+        ended = [worker.stop(STOP_WITHIN_S) for worker in self.workers]
+        return all(ended)
 
     # Mapping thread ---------------------------------------------------------------------------
 
@@ -139,6 +147,7 @@ class Engine:
             raise
         self._ledger.used(measurement.sensor)
         self._center_m, self._arrived_s = measurement.center_m, measurement.arrived_s
+        self._changes += 1
         if isinstance(decoded, Frame):
             if decoded.depth_m is not None and fused.points == 0:
                 self._reporter.report(
@@ -148,6 +157,11 @@ class Engine:
             if self.pipeline.is_keyframe(decoded):
                 window = self.pipeline.snapshot(decoded)
                 self._semantics.mailbox.put("keyframe", partial(self._understand, decoded, window))
+
+    def _apply(self, understood: Understood, words: Vocabulary) -> None:
+        self.pipeline.apply(understood)
+        self.words = words
+        self._changes += 1
 
     def _decode(self, measurement: Measurement) -> Frame | Scan:
         content = measurement.content
@@ -167,7 +181,7 @@ class Engine:
         if len(window) == 0:
             return
         understood = self.pipeline.understand(frame, window)
-        self._mapping.mailbox.post(partial(self.pipeline.apply, understood))
+        self._mapping.mailbox.post(partial(self._apply, understood, self.pipeline.vocabulary))
 
     def _use_words(self, entries: list[str]) -> Renamed:
         begun = time.monotonic()
@@ -178,12 +192,7 @@ class Engine:
             return Renamed(words, 0, time.monotonic() - begun)
         before = self._mapping.mailbox.request(self.pipeline.map.everything).result()
         understood = self.pipeline.relabel(before)
-
-        def apply() -> None:
-            self.pipeline.apply(understood)
-            self.words = words
-
-        self._mapping.mailbox.request(apply).result()
+        self._mapping.mailbox.request(partial(self._apply, understood, words)).result()
         assert understood.names.label is not None
         changed = int((understood.names.label.to(before.label.dtype) != before.label).sum())
         return Renamed(words, changed, time.monotonic() - begun)
@@ -191,7 +200,9 @@ class Engine:
     # Any of them ------------------------------------------------------------------------------
 
     def _on_error(self, worker: str, error: Exception) -> None:
+        where = traceback.extract_tb(error.__traceback__)[-1]
         self._reporter.report(
             f"{worker} {type(error).__name__}",
-            f"{worker} survived an error, please report it: {type(error).__name__}: {error}",
+            f"{worker} survived an error, please report it: {type(error).__name__}: {error} "
+            f"({where.filename}:{where.lineno})",
         )

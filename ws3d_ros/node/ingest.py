@@ -144,7 +144,7 @@ class Ingest:
     def _add_room(self, name: str) -> None:
         if name in self._rooms:
             raise ValueError(f"two sensors are called '{name}'")
-        self._rooms[name] = WaitingRoom(self._T_map_sensor, self._config.tf_deadline_s)
+        self._rooms[name] = WaitingRoom(self._pose, self._config.tf_deadline_s)
 
     def _inputs(self) -> list[Input]:
         return [*(source for camera in self._cameras for source in camera.inputs), *self._lidars]
@@ -183,7 +183,7 @@ class Ingest:
         content = arrival.content
         try:
             if isinstance(content, Shot):
-                content = replace(content, T_color_depth=self._T_color_depth(content, stamp))
+                content = replace(content, T_color_depth=self._depth_in_color(content, stamp))
         except TransformError as error:
             self._give_up(sensor, [Dropped(stamp, f"tf_{error.reason}", str(error))])
             return
@@ -199,11 +199,11 @@ class Ingest:
 
     # Places -----------------------------------------------------------------------------------
 
-    def _T_map_sensor(self, frame: str, stamp: int) -> FloatArray:
+    def _pose(self, frame: str, stamp: int) -> FloatArray:
         return self._transforms.lookup(self._config.map_frame, frame, stamp)
 
-    def _T_color_depth(self, shot: Shot, stamp: int) -> FloatArray | None:
-        """How depth lies to colour, where it is not registered: it has a calibration and a frame of its own."""
+    def _depth_in_color(self, shot: Shot, stamp: int) -> FloatArray | None:
+        """``T_color_depth``, where depth is not registered: it has a calibration and a frame of its own."""
         if shot.color is None or shot.depth is None or shot.depth_info is None:
             return None
         color, depth = bare(shot.color.header.frame_id), bare(shot.depth.header.frame_id)
@@ -212,7 +212,7 @@ class Ingest:
     def _robot_position(self, stamp: int, pose: FloatArray) -> FloatArray:
         """(3,) where the robot is; the sensor, where tf does not know the robot."""
         try:
-            return self._T_map_sensor(self._config.robot_frame, stamp)[:3, 3]
+            return self._pose(self._config.robot_frame, stamp)[:3, 3]
         except TransformError:
             return pose[:3, 3]
 
@@ -236,10 +236,11 @@ class Ingest:
         """Names the silent topics: in the log again and again while nothing flows at all, else once."""
         flows = any(not source.is_silent(PATIENCE_S) for source in self._inputs() if source.role != "info")
         needed = [source for camera in self._cameras for source in camera.needed()] + self._lidars
+        taken = {source.source.topic for source in self._inputs() if source.source is not None}
         for source in self._inputs():
             key = f"silent {source.base}"
-            missed = source in needed and (not flows or source.has_alternatives())
+            missed = source in needed and (not flows or source.has_alternatives(taken))
             if missed and source.is_silent(PATIENCE_S):
-                self._reporter.report(key, source.explain(), once=flows)
+                self._reporter.report(key, source.explain(taken), once=flows)
             else:
                 self._reporter.solve(key)

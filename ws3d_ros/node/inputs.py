@@ -76,13 +76,15 @@ class Input:
         """Whether nothing came for so long (since the node listens, before the first message)."""
         return time.monotonic() - (self.last_s or self.since_s) > patience_s
 
-    def explain(self) -> str:
-        """Why nothing comes, and what to do."""
-        return explain_silence(self.base, self.role, self._types(), self.source is not None)
+    def explain(self, taken: set[str]) -> str:
+        """Why nothing comes, and what to do. Topics that are taken are not what was meant."""
+        if self.last_s is not None:
+            return f"{self.base} is silent: the last message came {time.monotonic() - self.last_s:.0f} s ago"
+        return explain_silence(self.base, self.role, self._types(taken), self.source is not None)
 
-    def has_alternatives(self) -> bool:
+    def has_alternatives(self, taken: set[str]) -> bool:
         """Whether anything is published that could be meant: then silence is a mistake."""
-        return self.source is not None or bool(similar(self.base, self.role, self._types()))
+        return self.source is not None or bool(similar(self.base, self.role, self._types(taken)))
 
     def close(self) -> None:
         """Ends the subscription."""
@@ -106,12 +108,13 @@ class Input:
             for offer in self._node.get_publishers_info_by_topic(topic)
         ]
 
-    def _types(self) -> dict[str, str]:
-        """Topics that others publish, and their types."""
+    def _types(self, taken: set[str]) -> dict[str, str]:
+        """Topics that others publish, and their types; without those that are taken."""
         return {
             topic: types[0]
             for topic, types in self._node.get_topic_names_and_types()
             if types[0] in CLASSES
+            and topic not in taken
             and any(
                 offer.node_name != self._node.get_name()
                 for offer in self._node.get_publishers_info_by_topic(topic)

@@ -40,11 +40,12 @@ class Outputs:
         self._cloud = create(PointCloud2, "~/semantic_cloud", NEWEST)
         self._map = create(PointCloud2, "~/semantic_map", LATCHED)
         self._markers = create(MarkerArray, "~/markers", NEWEST)
+        self._shown_s = 0.0
         self._vocabulary = create(VocabularyMessage, "~/vocabulary", LATCHED)
 
-    def window_wanted(self) -> bool:
-        """Whether anybody listens to what is made from the window."""
-        return any(publisher.get_subscription_count() > 0 for publisher in (self._cloud, self._markers))
+    def window_listeners(self) -> int:
+        """How many listen to what is made from the window."""
+        return self._cloud.get_subscription_count() + self._markers.get_subscription_count()
 
     def wipe_markers(self) -> None:
         """An empty board in RViz, whatever was shown before."""
@@ -60,7 +61,7 @@ class Outputs:
         if self._cloud.get_subscription_count() > 0:
             points = pack_points(window, pack_palette(palette(words)))
             self._publish(self._cloud, pack_cloud(points, header))
-            self._latencies_ms.append((time.monotonic() - snapshot.arrived_s) * 1e3)
+            self._note_latency(snapshot.arrived_s)
         if self._markers.get_subscription_count() > 0:
             names = ["unknown", *words.names]
             self._publish(self._markers, self._board.update(describe(window), names, palette(words), header))
@@ -74,6 +75,12 @@ class Outputs:
         """From the arrival of a measurement to its cloud, recent ones."""
         return tuple(self._latencies_ms)
 
+    def _note_latency(self, arrived_s: float) -> None:
+        """Counts a measurement once: later clouds may show it again."""
+        if arrived_s > self._shown_s:
+            self._shown_s = arrived_s
+            self._latencies_ms.append((time.monotonic() - arrived_s) * 1e3)
+
     def header(self) -> Header:
         return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
 
@@ -82,10 +89,9 @@ class Outputs:
         for publisher in (self._cloud, self._map, self._markers, self._vocabulary):
             self._node.destroy_lifecycle_publisher(publisher)
 
-    @staticmethod
-    def _publish(publisher: Any, message: Any) -> None:
-        """Publishes unless the node was deactivated since the work began."""
-        if publisher.is_activated:
+    def _publish(self, publisher: Any, message: Any) -> None:
+        """Publishes unless the node was deactivated, or ROS shut down, since the work began."""
+        if publisher.is_activated and self._node.context.ok():
             publisher.publish(message)
 
 

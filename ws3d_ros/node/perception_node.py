@@ -23,7 +23,7 @@ from ws3d_ros.language.choose import Choice, choose_encoder
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.msg import PipelineStatus
 from ws3d_ros.node import parameters
-from ws3d_ros.node.engine import Engine, Snapshot
+from ws3d_ros.node.engine import Engine
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.log_bridge import bridge_logging
 from ws3d_ros.node.outputs import NEWEST, Outputs
@@ -198,13 +198,15 @@ class PerceptionNode(LifecycleNode):
 
     def _publish_window(self) -> None:
         assert self._core is not None
-        if self._core.outputs.window_wanted():
-            self._core.engine.publish("window", self._core.engine.window, self._core.outputs.publish_window)
+        engine, outputs = self._core.engine, self._core.outputs
+        if listeners := outputs.window_listeners():
+            engine.publish("window", listeners, engine.window, outputs.publish_window)
 
     def _publish_map(self) -> None:
         assert self._core is not None
         engine = self._core.engine
-        engine.publish("map", engine.pipeline.map.everything, self._core.outputs.publish_map)
+        # Latched: who comes later needs no new copy.
+        engine.publish("map", 0, engine.pipeline.map.everything, self._core.outputs.publish_map)
 
     def _tell_words(self, words: Vocabulary) -> None:
         assert self._core is not None
