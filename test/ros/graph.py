@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TransformStamped
+from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from room import CX, CY, FX, FY, HEIGHT, WIDTH
+from room import CX, CY, FX, FY, HEIGHT, WIDTH, camera_pose, rgbd
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -33,18 +34,19 @@ BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-OPTICAL, LIDAR, BASE, MAP = "camera_optical", "lidar_link", "base_link", "map"
+MAP = "map"
+ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S, TIMEOUT_S = 60.0, 20.0
 
 
 class NodeProcess:
     """``python -m ws3d_ros.node.main`` with parameters."""
 
-    def __init__(self, log_file: Path, **parameters: Any) -> None:
+    def __init__(self, log_file: Path, extra: Sequence[str] = (), **parameters: Any) -> None:
         self.log_file = log_file
         values = {"semantics.encoder": "none", "inputs.lidars": '[""]', "output.status_period_s": 0.2}
         values |= {name.replace("__", "."): value for name, value in parameters.items()}
-        arguments = ["--ros-args"]
+        arguments = ["--ros-args", *extra]
         for name, value in values.items():
             arguments += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
         self._log = log_file.open("ab")
@@ -53,9 +55,11 @@ class NodeProcess:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "ROS_PYTHON_CHECK_FIELDS": "1"},
+            cwd=ROOT,
         )
 
     def log(self) -> str:
+        """Everything that the node has written so far."""
         return self.log_file.read_text()
 
     def stop(self, how: int = signal.SIGINT) -> int:
@@ -165,7 +169,7 @@ def header(stamp_s: float, frame: str) -> Header:
     return result
 
 
-def raw_image(pixels: np.ndarray, encoding: str, stamp_s: float, frame: str = OPTICAL) -> Image:
+def raw_image(pixels: np.ndarray, encoding: str, stamp_s: float, frame: str) -> Image:
     return Image(
         header=header(stamp_s, frame),
         height=pixels.shape[0],
@@ -176,22 +180,22 @@ def raw_image(pixels: np.ndarray, encoding: str, stamp_s: float, frame: str = OP
     )
 
 
-def compressed_color(rgb: np.ndarray, stamp_s: float) -> CompressedImage:
+def compressed_color(rgb: np.ndarray, stamp_s: float, frame: str) -> CompressedImage:
     _, data = cv2.imencode(".png", rgb[..., ::-1])
     return CompressedImage(
-        header=header(stamp_s, OPTICAL), format="rgb8; png compressed bgr8", data=data.tobytes()
+        header=header(stamp_s, frame), format="rgb8; png compressed bgr8", data=data.tobytes()
     )
 
 
-def compressed_depth(depth_m: np.ndarray, stamp_s: float) -> CompressedImage:
+def compressed_depth(depth_m: np.ndarray, stamp_s: float, frame: str) -> CompressedImage:
     """16UC1 in millimetres, as compressed_depth_image_transport writes it: 12 bytes, then a PNG."""
     _, data = cv2.imencode(".png", np.round(depth_m * 1000).astype(np.uint16))
     return CompressedImage(
-        header=header(stamp_s, OPTICAL), format="16UC1; compressedDepth png", data=bytes(12) + data.tobytes()
+        header=header(stamp_s, frame), format="16UC1; compressedDepth png", data=bytes(12) + data.tobytes()
     )
 
 
-def camera_info(stamp_s: float, frame: str = OPTICAL) -> CameraInfo:
+def camera_info(stamp_s: float, frame: str) -> CameraInfo:
     return CameraInfo(
         header=header(stamp_s, frame),
         width=WIDTH,
@@ -204,10 +208,10 @@ def camera_info(stamp_s: float, frame: str = OPTICAL) -> CameraInfo:
     )
 
 
-def cloud(points_m: np.ndarray, stamp_s: float, names: str = "xyz") -> PointCloud2:
+def cloud(points_m: np.ndarray, stamp_s: float, frame: str, names: str = "xyz") -> PointCloud2:
     data = np.ascontiguousarray(points_m, np.float32)
     return PointCloud2(
-        header=header(stamp_s, LIDAR),
+        header=header(stamp_s, frame),
         height=1,
         width=len(data),
         fields=[
@@ -223,8 +227,6 @@ def cloud(points_m: np.ndarray, stamp_s: float, names: str = "xyz") -> PointClou
 
 def transform(pose: np.ndarray, stamp_s: float, parent: str, child: str) -> TFMessage:
     """(4, 4) child to parent as a tf message."""
-    from scipy.spatial.transform import Rotation
-
     message = TransformStamped(header=header(stamp_s, parent), child_frame_id=child)
     x, y, z = (float(value) for value in pose[:3, 3])
     message.transform.translation.x, message.transform.translation.y, message.transform.translation.z = (
@@ -233,6 +235,67 @@ def transform(pose: np.ndarray, stamp_s: float, parent: str, child: str) -> TFMe
         z,
     )
     qx, qy, qz, qw = (float(value) for value in Rotation.from_matrix(pose[:3, :3]).as_quat())
-    rotation = message.transform.rotation
-    rotation.x, rotation.y, rotation.z, rotation.w = qx, qy, qz, qw
+    message.transform.rotation = Quaternion(x=qx, y=qy, z=qz, w=qw)
     return TFMessage(transforms=[message])
+
+
+def millimetres(depth_m: np.ndarray) -> np.ndarray:
+    return np.round(depth_m * 1000).astype(np.uint16)
+
+
+class Camera:
+    """An RGB-D camera called ``name`` with a frame of its own, in the middle of the room."""
+
+    def __init__(
+        self, robot: Robot, name: str, transport: str = "16UC1", profile: QoSProfile = RELIABLE
+    ) -> None:
+        """``transport`` is ``16UC1``, ``32FC1`` or ``compressed``."""
+        self.robot, self.name, self.transport, self.profile = robot, name, transport, profile
+        self.frame = f"{name}_optical"
+
+    def shoot(
+        self,
+        stamp_s: float,
+        yaw_rad: float,
+        *,
+        tf: bool = True,
+        info: bool = True,
+        depth: bool = True,
+        depth_unit_m: float = 1.0,
+    ) -> None:
+        """Publishes tf, calibration and images of one moment; what is False is left out."""
+        pose = camera_pose(yaw_rad)
+        rgb, depth_m = rgbd(pose)
+        if tf:
+            self.robot.publish("/tf", transform(pose, stamp_s, MAP, self.frame))
+        if info:
+            self.send("color/camera_info", camera_info(stamp_s, self.frame))
+        if self.transport == "compressed":
+            self.send("color/image/compressed", compressed_color(rgb, stamp_s, self.frame))
+            self.send("depth/image/compressedDepth", compressed_depth(depth_m, stamp_s, self.frame))
+            return
+        self.send("color/image", raw_image(rgb, "rgb8", stamp_s, self.frame))
+        if depth:
+            pixels = millimetres(depth_m) if self.transport == "16UC1" else depth_m / np.float32(depth_unit_m)
+            self.send("depth/image", raw_image(pixels, self.transport, stamp_s, self.frame))
+
+    def send(self, topic: str, message: Any) -> None:
+        self.robot.publish(f"/{self.name}/{topic}", message, self.profile)
+
+
+def points_of(message: PointCloud2) -> np.ndarray:
+    """The node's cloud as a structured array, by what its fields say."""
+    formats = {PointField.FLOAT32: "<f4", PointField.UINT32: "<u4"}
+    dtype = np.dtype(
+        {
+            "names": [field.name for field in message.fields],
+            "formats": [formats[field.datatype] for field in message.fields],
+            "offsets": [field.offset for field in message.fields],
+            "itemsize": message.point_step,
+        }
+    )
+    return np.frombuffer(message.data, dtype)
+
+
+def xyz(points: np.ndarray) -> np.ndarray:
+    return np.stack([points[axis] for axis in "xyz"], 1)
