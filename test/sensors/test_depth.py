@@ -234,6 +234,27 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
         assert around.min() <= found[row, column] <= around[np.isfinite(around)].max()
 
 
+def test_the_holes_that_turning_leaves_are_filled() -> None:
+    """Turned about the optical axis, the pixels of one grid miss some of the other."""
+    depth_m = np.full((60, 80), 2.0, np.float32)
+    rolled = pose_matrix((0, 0, 0), (0.0, 0.0, np.sin(0.2), np.cos(0.2)))
+    found = register_depth(depth_m, DEPTH_CAMERA, DEPTH_CAMERA, rolled)
+    np.testing.assert_allclose(found[15:45, 20:60], 2.0, rtol=1e-6)
+
+
+def test_a_hole_between_things_that_are_apart_stays() -> None:
+    depth_m = np.full((60, 80), 3.0, np.float32)
+    depth_m[:, :40] = 2.0
+    depth_m[:, 40] = 0.0
+    # So near that nothing moves by half a pixel, so far that it is not the same place.
+    near = pose_matrix((1e-5, 0, 0), (0, 0, 0, 1))
+    found = register_depth(depth_m, DEPTH_CAMERA, DEPTH_CAMERA, near)
+    np.testing.assert_array_equal(found, depth_m)
+    depth_m[30, 20] = depth_m[31, 40] = 0.0
+    depth_m[30, 19], depth_m[30, 21] = 1.98, 2.0
+    assert register_depth(depth_m, DEPTH_CAMERA, DEPTH_CAMERA, near)[30, 20] == pytest.approx(1.99)
+
+
 def test_behind_an_edge_depth_stays_invalid() -> None:
     """A near square, seen from 20 cm to its side, uncovers wall that the depth camera never saw."""
     depth_m = np.full((60, 80), 3.0, np.float32)

@@ -44,7 +44,7 @@ def decode_cloud(
     """
     if height * width == 0:
         raise SensorError("empty_cloud", "the cloud has no points; check that the sensor is running")
-    known = _by_name(fields)
+    known = {entry[0]: _Field(*entry) for entry in fields}
     columns = [_find(known, name, point_step) for name in ("x", "y", "z")]
     buffer = octets(data)
     row_step = _checked_row_step(height, width, point_step, row_step, buffer.size)
@@ -75,15 +75,6 @@ class _Field:
     offset: int
     datatype: int
     count: int
-
-
-def _by_name(fields: Sequence[tuple[str, int, int, int]]) -> dict[str, _Field]:
-    """The fields by name, the first of a name."""
-    known: dict[str, _Field] = {}
-    for entry in fields:
-        field = _Field(*entry)
-        known.setdefault(field.name, field)
-    return known
 
 
 def _find(known: dict[str, _Field], name: str, point_step: int) -> _Field:
