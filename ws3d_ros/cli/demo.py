@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from ws3d_ros.cli.bags import BagError, BagTopics, bag_folder, find_topics
+from ws3d_ros.cli.play import use_large_messages
 from ws3d_ros.cli.results import write_results
 
 console = Console()
@@ -68,6 +69,7 @@ def demo(
     # A domain and settings of its own: nothing else on the network sees the demo.
     os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    use_large_messages()
     voxel_size = voxel_size or (0.2 if topics.outdoor else 0.05)
     show_topics(bag, topics)
     out.mkdir(parents=True, exist_ok=True)

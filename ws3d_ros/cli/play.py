@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ws3d_ros.cli.bags import BagError, bag_folder
+from ws3d_ros.resources import config_folder
 
 console = Console()
 
@@ -41,6 +43,7 @@ def play(
     except ImportError as error:
         console.print(f"[red]ROS 2 is missing here ({error}). `make venv` installs it as wheels.")
         raise typer.Exit(3) from error
+    use_large_messages()
     with Session(folder, clock=clock) as session:
         for topic, kind in session.player.unplayable.items():
             console.print(f"[yellow]not played: {topic}, its type {kind} is not installed")
@@ -58,6 +61,15 @@ def play(
                     stop=lambda: False,
                 )
     console.print(f"{sent} messages")
+
+
+def use_large_messages() -> None:
+    """Gives Fast DDS the shared memory that images and clouds need, unless the user configured it.
+
+    With its default of 512 KiB, one cloud of 2 MB crowds out what comes after it, /tf included,
+    until the next heartbeat, 3 s later.
+    """
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(config_folder() / "fastdds_large.xml"))
 
 
 def advance(progress: Progress, task: TaskID, played_s: float) -> None:

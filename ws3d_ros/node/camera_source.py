@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,10 +14,6 @@ from ws3d_ros.node.codecs import AnyImage, Shot, stamp_ns
 from ws3d_ros.node.inputs import Input
 from ws3d_ros.sensors.pairing import Dropped, Paired, Pairer
 
-GRACE_S = 3.0
-"""So long after its first image a camera may still turn out to have both colour and depth."""
-KEPT_UNDECIDED = 32
-"""Images kept until then."""
 UNPAIRED_S = 2.0
 """Without any pair for so long, images without a partner are a problem."""
 
@@ -26,8 +21,8 @@ UNPAIRED_S = 2.0
 class CameraSource:
     """Images of one camera to shots.
 
-    While it is open whether the camera has colour, depth or both, images are kept; they count
-    from the decision on.
+    A camera has what is published. One whose depth has no publisher (yet) works with colour alone,
+    and the other way round; from the moment that both are there, they are paired.
     """
 
     def __init__(
@@ -55,8 +50,7 @@ class CameraSource:
         self.depth_info = Input(node, f"{name}/depth/camera_info", "info", partial(self._on_info, "depth"))
         self.inputs = (self.color, self.depth, self.color_info, self.depth_info)
         self._infos: dict[str, CameraInfo] = {}
-        self._kept: deque[tuple[str, AnyImage]] = deque()
-        self._first_s: float | None = None
+        self._came = False
         self._paired_s = -UNPAIRED_S
         self._sides: tuple[str, ...] = ()
         self._pairer: Pairer[AnyImage, AnyImage] | None = None
@@ -68,14 +62,13 @@ class CameraSource:
             for side, source in (("color", self.color), ("depth", self.depth))
             if source.source is not None
         )
-        waited = self._first_s is not None and time.monotonic() - self._first_s > GRACE_S
-        if found == self._sides or not (len(found) == 2 or (len(found) == 1 and waited)):
+        if not found or found == self._sides:
             return
+        if self._pairer is not None:
+            self._on_dropped(self._pairer.clear(), False)
         self._sides = found
         self._pairer = Pairer(self._tolerance_ns, color="color" in found, depth="depth" in found)
         self._log.info(f"camera '{self.name}' has {' and '.join(found)}")
-        while self._kept:
-            self._pair(*self._kept.popleft())
 
     def poll(self, now_s: float) -> None:
         """Lets go on what has waited long enough for a nearer partner."""
@@ -84,19 +77,13 @@ class CameraSource:
 
     def restart(self) -> None:
         """Forgets what waits, when time jumped back."""
-        self._kept.clear()
         if self._pairer is not None:
             self._on_dropped(self._pairer.clear(), False)
-
-    def undecided(self) -> int:
-        """Images that wait for :meth:`decide`."""
-        return len(self._kept)
 
     def needed(self) -> list[Input]:
         """Topics without which something is missing: both images, and the calibration of what came."""
         calibrated = "color" in self._infos or ("color" not in self._sides and "depth" in self._infos)
-        came = self._first_s is not None
-        return [self.color, self.depth, *([self.color_info] if came and not calibrated else [])]
+        return [self.color, self.depth, *([self.color_info] if self._came and not calibrated else [])]
 
     def _on_info(self, side: str, message: CameraInfo) -> None:
         self._infos[side] = message
@@ -104,15 +91,9 @@ class CameraSource:
     def _on_side(self, side: str, message: AnyImage) -> None:
         if not self._on_image(f"{self.name}/{side}/image", message):
             return
-        if self._first_s is None:
-            self._first_s = time.monotonic()
-        if self._pairer is not None:
-            self._pair(side, message)
-            return
-        self._kept.append((side, message))
-        if len(self._kept) > KEPT_UNDECIDED:
-            stamp = stamp_ns(self._kept.popleft()[1].header)
-            self._on_dropped([Dropped(stamp, "undecided", "neither depth nor its absence is certain")], False)
+        self._came = True
+        self.decide()  # what is published may have changed since the last look
+        self._pair(side, message)
 
     def _pair(self, side: str, message: AnyImage) -> None:
         assert self._pairer is not None

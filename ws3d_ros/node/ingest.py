@@ -31,6 +31,8 @@ from ws3d_ros.sensors.transforms import TransformError
 
 PATIENCE_S = 4.0
 """A topic that says nothing for so long is called silent."""
+LONGEST_STEP_S = 0.1
+"""A pause between two polls counts at most this much against a deadline."""
 LATE_TF_S = 0.3
 """Waiting for tf as long as this is worth a word."""
 
@@ -80,6 +82,7 @@ class Ingest:
         self._on_time_jump = on_time_jump
         self._watch = TimeWatch(self._jumped)
         self._transforms = listen(node, self._watch, reporter.report)
+        self._patience_s, self._polled_s = 0.0, time.monotonic()
         self._waited_s: deque[float] = deque(maxlen=20)
         self._rooms: dict[str, WaitingRoom[Arrival]] = {}
         self._cameras = [self._camera(name) for name in config.cameras]
@@ -97,26 +100,18 @@ class Ingest:
 
     def poll(self) -> None:
         """Lets go on what tf knows by now. Call it often."""
-        now_s = time.monotonic()
+        self._advance()
         for camera in self._cameras:
-            camera.poll(now_s)
+            camera.poll(time.monotonic())
         for sensor, room in self._rooms.items():
-            admitted = room.poll(now_s)
+            admitted = room.poll(self._patience_s)
             for ready in admitted.ready:
                 self._go_on(sensor, ready.stamp_ns, ready.payload, ready.pose)
             self._give_up(sensor, admitted.dropped)
-        if self._waited_s and float(np.median(self._waited_s)) > LATE_TF_S:
-            self._reporter.report(
-                "late tf",
-                f"transforms come {np.median(self._waited_s):.2f} s after the measurements that need them; "
-                f"these wait up to inputs.tf_deadline_s = {self._config.tf_deadline_s:g} s, and the map lags",
-            )
 
     def waiting(self) -> int:
-        """Measurements that wait for tf, or for their sensor to be understood."""
-        return sum(len(room) for room in self._rooms.values()) + sum(
-            camera.undecided() for camera in self._cameras
-        )
+        """Measurements that wait for tf."""
+        return sum(len(room) for room in self._rooms.values())
 
     def close(self) -> None:
         """Ends all subscriptions."""
@@ -171,7 +166,9 @@ class Ingest:
         now_s = time.monotonic()
         frame = bare(content.header.frame_id)
         self._ledger.received(sensor)
-        self._give_up(sensor, self._rooms[sensor].add(stamp, frame, Arrival(content, now_s), now_s))
+        self._give_up(
+            sensor, self._rooms[sensor].add(stamp, frame, Arrival(content, now_s), self._patience_s)
+        )
 
     def _unpaired(self, sensor: str, dropped: list[Dropped], is_problem: bool) -> None:
         for _ in dropped:
@@ -179,7 +176,7 @@ class Ingest:
         self._give_up(sensor, dropped, silent=not is_problem)
 
     def _go_on(self, sensor: str, stamp: int, arrival: Arrival, pose: FloatArray) -> None:
-        self._waited_s.append(time.monotonic() - arrival.arrived_s)
+        self._note_wait(time.monotonic() - arrival.arrived_s)
         content = arrival.content
         try:
             if isinstance(content, Shot):
@@ -231,6 +228,17 @@ class Ingest:
         for sensor, room in self._rooms.items():
             self._give_up(sensor, room.clear(), silent=True)
         self._on_time_jump()
+
+    def _note_wait(self, waited_s: float) -> None:
+        """Tells when tf keeps measurements waiting again and again."""
+        self._waited_s.append(waited_s)
+        usual_s = float(np.median(self._waited_s))
+        if usual_s > LATE_TF_S:
+            self._reporter.report(
+                "late tf",
+                f"transforms come {usual_s:.2f} s later than the measurements that need them; these wait "
+                f"up to inputs.tf_deadline_s = {self._config.tf_deadline_s:g} s, and the map lags behind",
+            )
 
     def _complain(self) -> None:
         """Names the silent topics: in the log again and again while nothing flows at all, else once."""
