@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.typesys import Stores, get_typestore
+
+from ws3d_ros.sensors.transforms import TransformBuffer, TransformError
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, CLOUD, TF = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2", "tf2_msgs/msg/TFMessage"
 DEPTH_ENCODINGS = {"16UC1", "mono16", "32FC1"}
+MOST_POSES = 200
 # Image topics of common drivers that hold neither the colour nor the depth of the scene.
 NO_COLOR_WORDS = ("infra", "mask", "label", "instance", "segment", "ground_truth", "fisheye", "confidence")
 
@@ -27,7 +32,9 @@ class BagError(ValueError):
 class BagTopics:
     """The topics of one camera and one LiDAR; None for what the bag does not have.
 
-    Image topics are base names, as image_transport uses them: without ``/compressed``.
+    Image topics are base names, as image_transport uses them: without ``/compressed``. ``up`` is the
+    direction in the map frame that the sensors were held upright by: z in a map after REP-105, but
+    many data sets have the first camera as their map.
     """
 
     color: str | None
@@ -37,6 +44,7 @@ class BagTopics:
     lidar: str | None
     map_frame: str
     duration_s: float
+    up: tuple[float, float, float]
 
     @property
     def outdoor(self) -> bool:
@@ -101,14 +109,17 @@ def find_topics(
             raise BagError(
                 f"'{path}' has no image and no point cloud; its topics: {', '.join(types) or 'none'}"
             )
+        transforms = read_transforms(reader)
+        map_frame = root_frame(transforms)
         return BagTopics(
             color,
             depth,
             nearest(color, infos),
             nearest(depth, infos),
             lidar,
-            root_frame(reader),
+            map_frame,
             reader.duration / 1e9,
+            upwards(reader, transforms, map_frame, color or depth, lidar),
         )
 
 
@@ -155,15 +166,66 @@ def nearest(image: str | None, infos: list[str]) -> str | None:
     return max(infos, key=lambda info: (len(os.path.commonpath([info, image])), -len(info)))
 
 
-def root_frame(reader: AnyReader) -> str:
-    """The frame of the tf tree that has no parent; ``map`` where there are none or several with it.
+def read_transforms(reader: AnyReader) -> list[tuple[bool, Any]]:
+    """All transforms of a bag, each with whether it is static."""
+    return [
+        (connection.topic.endswith("tf_static"), transform)
+        for connection, _, raw in reader.messages([c for c in reader.connections if c.msgtype == TF])
+        for transform in reader.deserialize(raw, connection.msgtype).transforms  # type: ignore[attr-defined]
+    ]
 
-    Reads every transform once: a moving root may come late.
-    """
-    parents: dict[str, str] = {}
-    for connection, _, raw in reader.messages([c for c in reader.connections if c.msgtype == TF]):
-        message: Any = reader.deserialize(raw, connection.msgtype)
-        for transform in message.transforms:
-            parents[transform.child_frame_id.lstrip("/")] = transform.header.frame_id.lstrip("/")
+
+def root_frame(transforms: list[tuple[bool, Any]]) -> str:
+    """The frame of the tf tree that has no parent; ``map`` where there is none, or several with it."""
+    parents = {bare(each.child_frame_id): bare(each.header.frame_id) for _, each in transforms}
     roots = sorted(set(parents.values()) - set(parents))
     return roots[0] if roots and "map" not in roots else "map"
+
+
+def upwards(
+    reader: AnyReader,
+    transforms: list[tuple[bool, Any]],
+    map_frame: str,
+    image: str | None,
+    lidar: str | None,
+) -> tuple[float, float, float]:
+    """The mean of the sensor's upward axis in the map: -y of a camera's optical frame, z of a LiDAR.
+
+    z of the map where that is within 45 degrees of it (cameras look down), or where tf does not tell.
+    """
+    buffer = TransformBuffer(cache_s=1e9)  # all of the bag
+    for static, each in transforms:
+        t, q = each.transform.translation, each.transform.rotation
+        link = bare(each.header.frame_id), bare(each.child_frame_id)
+        with suppress(TransformError):
+            buffer.set(*link, stamp_ns(each.header), (t.x, t.y, t.z), (q.x, q.y, q.z, q.w), static=static)
+    axis = np.array([0.0, -1.0, 0.0]) if image else np.array([0.0, 0.0, 1.0])
+    frame = frame_of(reader, image or lidar)
+    stamps = [stamp_ns(each.header) for static, each in transforms if not static]
+    total = np.zeros(3)
+    for stamp in stamps[:: len(stamps) // MOST_POSES + 1]:
+        with suppress(TransformError):
+            total += buffer.lookup(map_frame, frame, stamp)[:3, :3] @ axis
+    length = np.linalg.norm(total)
+    if length == 0 or total[2] / length > math.cos(math.radians(45.0)):
+        return (0.0, 0.0, 1.0)
+    x, y, z = total / length
+    return (float(x), float(y), float(z))
+
+
+def frame_of(reader: AnyReader, base: str | None) -> str:
+    """The frame_id of a topic's first message; empty where there is none."""
+    topics = (base, f"{base}/compressed", f"{base}/compressedDepth")
+    for connection, _, raw in reader.messages([c for c in reader.connections if c.topic in topics]):
+        return bare(reader.deserialize(raw, connection.msgtype).header.frame_id)  # type: ignore[attr-defined]
+    return ""
+
+
+def bare(frame: str) -> str:
+    """A frame's name without the leading slash of old recordings."""
+    return frame.lstrip("/")
+
+
+def stamp_ns(header: Any) -> int:
+    """A header's stamp in nanoseconds."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)

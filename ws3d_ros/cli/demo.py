@@ -76,9 +76,9 @@ def demo(
     begun = time.monotonic()
     arguments = node_arguments(topics, vocabulary, encoder, voxel_size, param or [])
     with Session(folder) as session, running_node(arguments, out / "node.log") as node:
-        run(session, node, topics, rate, loops)
+        problems = run(session, node, topics, rate, loops)
         points, names, colors = session.recorder.points(), session.recorder.names(), session.recorder.colors()
-        report = session.recorder.report()
+        report = session.recorder.report() | {"problems": problems}
     report |= {
         "bag": str(bag),
         "wall_s": round(time.monotonic() - begun, 1),
@@ -88,13 +88,17 @@ def demo(
         explain_nothing(report, out)
         raise typer.Exit(1)
     with console.status("drawing"):
-        report |= write_results(out, points, names, colors, voxel_size)
+        report |= write_results(out, points, names, colors, voxel_size, topics.up)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     show_report(report, out)
 
 
-def run(session: Any, node: subprocess.Popen[bytes], topics: BagTopics, rate: float, loops: int) -> None:
-    """Waits for the node, plays, and waits until the node has digested everything."""
+def run(session: Any, node: subprocess.Popen[bytes], topics: BagTopics, rate: float, loops: int) -> list[str]:
+    """Waits for the node, plays, and waits until the node has digested everything.
+
+    Returns:
+        What the node complained about at the end of the bag; later, it rightly misses the sensors.
+    """
     with console.status("the node starts (loads its encoder and warms up)"):
         if not session.recorder.wait(
             lambda: session.recorder.is_active() or node.poll() is not None, NODE_START_TIMEOUT_S
@@ -117,8 +121,10 @@ def run(session: Any, node: subprocess.Popen[bytes], topics: BagTopics, rate: fl
         progress.update(task, completed=session.player.duration_s * loops)
     if node.poll() is not None:
         raise SystemExit(f"The node died with code {node.returncode} while the bag played; see node.log.")
+    problems: list[str] = session.recorder.report()["problems"]
     with console.status("the node finishes what waits"):
         session.settle(SETTLE_TIMEOUT_S, MAP_PERIOD_S)
+    return problems
 
 
 def advance(progress: Progress, task: TaskID, before_s: float, played_s: float) -> None:

@@ -43,10 +43,12 @@ def evaluate(
     The truth of a voxel is the majority of the labelled pixels that fall into it. Voxels of the
     truth that have no label, or that the map lacks, count as wrong. The vocabulary has no
     background words; labels below semantics.unknown_below are unknown, which is wrong, too.
+    Voxels seen only once or from afar count like all others (map.min_weight is 0).
     """
     settings: dict[str, Any] = {
         "map.voxel_size_m": voxel_size_m,
         "map.window_radius_m": 500.0,
+        "map.min_weight": 0.0,
         "inputs.max_depth_m": max_depth_m,
         "semantics.encoder": encoder,
     }

@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 from plyfile import PlyData, PlyElement
+from scipy.spatial.transform import Rotation
 
 from ws3d_ros.instances.grouping import describe_points
 from ws3d_ros.rendering.views import draw_map, save_png
 
 
 def write_results(
-    folder: Path, points: np.ndarray, names: list[str], colors: np.ndarray, voxel_size_m: float
+    folder: Path,
+    points: np.ndarray,
+    names: list[str],
+    colors: np.ndarray,
+    voxel_size_m: float,
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0),
 ) -> dict[str, Any]:
     """Writes semantic_cloud.ply, instances.json, semantic.png and rgb.png.
 
@@ -23,6 +29,7 @@ def write_results(
         points: the node's cloud as a structured array (x y z rgb label instance confidence rgb_camera).
         names, colors: name and (C, 3) uint8 colour of each label, ``unknown`` first.
         voxel_size_m: edge of the voxels that the points stand for.
+        up: direction in the map that is up in the pictures; the files keep the map's own frame.
 
     Returns:
         ``labels`` (name to number of voxels) and ``instances`` (their number), for the report.
@@ -37,8 +44,9 @@ def write_results(
     (folder / "instances.json").write_text(json.dumps(objects, indent=1) + "\n")
     counts = {names[i]: int(n) for i, n in enumerate(np.bincount(label, minlength=len(names))) if n}
     entries = legend(counts, names, colors)
-    save_png(folder / "semantic.png", draw_map(xyz, colors[label], voxel_size_m, entries))
-    save_png(folder / "rgb.png", draw_map(xyz, camera_color(points["rgb_camera"]), voxel_size_m))
+    upright = xyz @ Rotation.align_vectors([(0.0, 0.0, 1.0)], [up])[0].as_matrix().T.astype(np.float32)
+    save_png(folder / "semantic.png", draw_map(upright, colors[label], voxel_size_m, entries))
+    save_png(folder / "rgb.png", draw_map(upright, camera_color(points["rgb_camera"]), voxel_size_m))
     return {"labels": counts, "instances": len(objects)}
 
 
