@@ -24,7 +24,7 @@ _FURNITURE: dict[str, str] = {
     "Small upper cabinet, Drawers cabinet, Filing cabinet, Cupboard, Sink cabinet, Upper shelves cabinet, "
     "Lower corner cabinet, Upper corner cabinet",
     "wardrobe": "Wardrobe",
-    "dresser": "Dresser with drawers, Chest, Changing table",
+    "chest of drawers": "Dresser with drawers, Chest, Changing table",
     "bookcase": "Bookcase, Full bookcase, Shelves, Vertical shelves",
     "tv stand": "TV stand, Television cabinet",
     "refrigerator": "Fridge, Large fridge, Refrigerator, Chest freezer",
@@ -65,8 +65,9 @@ _FURNITURE: dict[str, str] = {
     "speaker": "Speaker, Mini stereo",
 }
 
-CLASSES: tuple[str, ...] = (*STRUCTURE, *_FURNITURE, "mirror", "cushion")
-"""All words, in the order of the segmenter's outputs. Mirrors and cushions are made, not loaded (``made.py``)."""
+CLASSES: tuple[str, ...] = (*STRUCTURE, *_FURNITURE, "ceiling lamp", "mirror", "pillow")
+"""All words, in the order of the segmenter's outputs. Ceiling lamps are lamps that hang;
+mirrors and pillows are made, not loaded (``made.py``)."""
 
 _CLASS_OF_NAME = {
     name: word for word, names in _FURNITURE.items() for name in (part.strip() for part in names.split(","))

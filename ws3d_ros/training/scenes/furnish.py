@@ -14,7 +14,7 @@ from ws3d_ros.training.scenes.scene import Room, Thing
 
 _TRIES = 30
 _MADE: dict[str, Callable[[np.random.Generator], Mesh]] = {
-    "cushion": made.cushion,
+    "pillow": made.pillow,
     "rug": made.rug,
     "picture": made.picture,
     "mirror": made.mirror,
@@ -58,18 +58,17 @@ class Kind:
 
 
 _TABLEWARE = Wish("cup, bowl, bottle, vase, plant, book, microwave, toy, lamp", "on", (0, 3))
-_COVER = Wish("cushion", "on", (0, 3))
+_COVER = Wish("pillow", "on", (0, 3))
 _ON_DESK = (Wish("computer", "on", (1, 1)), Wish("lamp, book, cup, plant, speaker", "on", (0, 2)))
 _ON_SHELF = Wish("vase, plant, clock, box, speaker, toy, book, ball", "on", (0, 2))
 _ANY = (
     Wish("radiator", "mount", (0, 1)),
     Wish("picture", "mount", (0, 3)),
     Wish("clock, mirror", "mount", (0, 1)),
-    Wish("lamp, fan", "hang", (0, 2)),
+    Wish("ceiling lamp, ceiling lamp, fan", "hang", (0, 2)),
     Wish("plant", "corner", (0, 2)),
     Wish("lamp", "corner", (0, 1)),
-    Wish("box, bag, ball, toy, trash can, fan, speaker", "anywhere", (0, 2)),
-    Wish("person", "anywhere", (0, 1)),
+    Wish("box, bag, ball, toy, trash can, fan, speaker, person", "anywhere", (0, 3)),
 )
 
 KINDS: dict[str, Kind] = {
@@ -81,7 +80,7 @@ KINDS: dict[str, Kind] = {
             Wish("sofa", "wall", (1, 2), (_COVER, Wish("coffee table", "before", (0, 1), (_TABLEWARE,)))),
             Wish("tv stand", "wall", (0, 1), (Wish("television", "on", (1, 1)), _ON_SHELF)),
             Wish("table", "middle", (0, 1), (Wish("chair", "around", (2, 6)), _TABLEWARE)),
-            Wish("bookcase, cabinet, dresser, fireplace, piano", "wall", (0, 2), (_ON_SHELF,)),
+            Wish("bookcase, cabinet, chest of drawers, fireplace, piano", "wall", (0, 2), (_ON_SHELF,)),
             Wish("armchair", "corner", (0, 2), (_COVER,)),
             Wish("rug", "lie", (0, 1)),
             Wish("television", "mount", (0, 1)),
@@ -99,11 +98,11 @@ KINDS: dict[str, Kind] = {
                 (1, 2),
                 (
                     Wish("nightstand", "beside", (0, 2), (Wish("lamp, clock, book, cup", "on", (0, 1)),)),
-                    Wish("cushion", "on", (0, 2)),
+                    Wish("pillow", "on", (0, 2)),
                 ),
             ),
             Wish("wardrobe", "wall", (0, 1)),
-            Wish("dresser, desk, bookcase, cabinet", "wall", (0, 2), (_ON_SHELF,)),
+            Wish("chest of drawers, desk, bookcase, cabinet", "wall", (0, 2), (_ON_SHELF,)),
             Wish("chair, armchair, stool", "corner", (0, 1)),
             Wish("rug", "lie", (0, 1)),
             *_ANY,
@@ -147,7 +146,12 @@ KINDS: dict[str, Kind] = {
         (
             Wish("desk", "wall", (1, 3), (Wish("chair", "before", (1, 1)), *_ON_DESK)),
             Wish("bookcase, cabinet", "wall", (1, 3), (_ON_SHELF,)),
-            Wish("table, exercise machine, piano", "middle", (0, 1), (Wish("chair", "around", (2, 5)), _TABLEWARE)),
+            Wish(
+                "table, exercise machine, piano",
+                "middle",
+                (0, 1),
+                (Wish("chair", "around", (2, 5)), _TABLEWARE),
+            ),
             Wish("sofa, armchair", "wall", (0, 1), (_COVER,)),
             *_ANY,
         ),
@@ -197,22 +201,22 @@ class Furnisher:
         if not models:
             return None
         model = models[self._rng.integers(len(models))]
-        gain = self._rng.uniform(0.8, 1.15) * self._rng.uniform(0.85, 1.15, 3)
+        gain = self._rng.uniform(0.8, 1.15) * self._rng.uniform(0.93, 1.07, 3)
         return load_mesh(model).scaled_to(np.array(model.size_m)).tinted(gain), model
 
-    def _place(self, word: str, mesh: Mesh, model: Model | None, rule: str, host: _Placed | None) -> _Placed | None:
+    def _place(
+        self, word: str, mesh: Mesh, model: Model | None, rule: str, host: _Placed | None
+    ) -> _Placed | None:
         size = mesh.bounds[1] - mesh.bounds[0]
         for _ in range(_TRIES):
             spot = self._spot(rule, size, model, host)
             if spot is None:
                 return None
             x, y, z, yaw = spot
-            turned = mesh.moved(yaw, (x, y, z))
-            low, high = turned.bounds
-            zone = Zone(tuple(low.tolist()), tuple(high.tolist()))
+            zone = _zone(size, x, y, z, yaw)
             if not self._inside(zone) or any(zone.meets(other) for other in self._taken):
                 continue
-            thing = Thing(word, turned, model)
+            thing = Thing(word, mesh.moved(yaw, (x, y, z)), model)
             self._things.append(thing)
             self._taken.append(zone)
             return _Placed(thing, yaw, zone)
@@ -293,7 +297,9 @@ class Furnisher:
         (x0, y0), (x1, y1) = self._room.low_m, self._room.high_m
         gap = float(size[1]) / 2 + 0.015
         along = (x0, x1) if wall in ("south", "north") else (y0, y1)
-        t = self._rng.uniform(along[0] + size[0] / 2 + 0.01, max(along[1] - size[0] / 2 - 0.01, along[0] + size[0] / 2 + 0.01))
+        t = self._rng.uniform(
+            along[0] + size[0] / 2 + 0.01, max(along[1] - size[0] / 2 - 0.01, along[0] + size[0] / 2 + 0.01)
+        )
         return {
             "south": (t, y0 + gap),
             "north": (t, y1 - gap),
@@ -304,7 +310,9 @@ class Furnisher:
     def _height_on_wall(self, size: np.ndarray, model: Model | None) -> float:
         if model is not None and (model.elevation_m > 0 or model.word == "radiator"):
             return min(max(model.elevation_m, 0.05), self._room.height_m - float(size[2]) - 0.02)
-        return float(np.clip(self._rng.normal(1.6, 0.12) - size[2] / 2, 0.9, self._room.height_m - size[2] - 0.05))
+        return float(
+            np.clip(self._rng.normal(1.6, 0.12) - size[2] / 2, 0.9, self._room.height_m - size[2] - 0.05)
+        )
 
     def _inside(self, zone: Zone) -> bool:
         low, high = (*self._room.low_m, 0.0), (*self._room.high_m, self._room.height_m)
@@ -314,11 +322,18 @@ class Furnisher:
         )
 
 
+def _zone(size: np.ndarray, x: float, y: float, z: float, yaw: float) -> Zone:
+    """The space of a box of some size that stands at a place and is turned."""
+    cos, sin = abs(np.cos(yaw)), abs(np.sin(yaw))
+    half = np.array([cos * size[0] + sin * size[1], sin * size[0] + cos * size[1]]) / 2
+    return Zone((x - half[0], y - half[1], z), (x + half[0], y + half[1], z + float(size[2])))
+
+
 def _suits(model: Model, rule: str) -> bool:
     """Whether a model can be placed by a rule: hanging lamps hang, big plants do not stand on tables."""
     width, depth, height = model.size_m
     small = max(width, depth) < 0.75 and height < 0.85
-    hangs = model.elevation_m > 1.0 and model.word in ("lamp", "fan")
+    hangs = model.elevation_m > 1.0 and model.word in ("ceiling lamp", "fan")
     if rule == "hang":
         return hangs
     if rule == "mount":

@@ -159,6 +159,8 @@ def _read_catalogue(archive: Path) -> list[Model]:
             continue
         if word == "table" and height < _LOW_TABLE_M:
             word = "coffee table"
+        if word == "lamp" and elevation > 1.0:
+            word = "ceiling lamp"
         models.append(
             Model(
                 name=entry["name"],

@@ -19,6 +19,11 @@ def noise(rng: np.random.Generator, smoothness: float) -> np.ndarray:
     return np.asarray(field / (2 * field.std()))
 
 
+def muted(color: np.ndarray) -> np.ndarray:
+    """The colour, nearer to grey, as large pieces of cloth have it."""
+    return 0.45 * color + 0.55 * color.mean()
+
+
 def plaster(rng: np.random.Generator, color: np.ndarray) -> np.ndarray:
     """Paint with a fine grain and faint stains."""
     return _image(color, 0.02 * noise(rng, 1) + 0.03 * noise(rng, 12))
@@ -39,7 +44,9 @@ def planks(rng: np.random.Generator, color: np.ndarray) -> np.ndarray:
     rows = int(rng.choice([4, 8]))
     high = SIDE // rows
     value = np.repeat(rng.uniform(-0.1, 0.1, rows), high)[:, None] + np.zeros((SIDE, SIDE))
-    grain = cv2.blur(np.tile(rng.standard_normal((SIDE, SIDE)), (1, 2)), (33, 1))[:, SIDE // 2 : 3 * SIDE // 2]
+    grain = cv2.blur(np.tile(rng.standard_normal((SIDE, SIDE)), (1, 2)), (33, 1))[
+        :, SIDE // 2 : 3 * SIDE // 2
+    ]
     value += 0.25 * grain
     value[::high] -= 0.25
     for row, start in enumerate(rng.integers(0, SIDE, rows)):
@@ -65,7 +72,7 @@ def cloth(rng: np.random.Generator, color: np.ndarray) -> np.ndarray:
 
 def art(rng: np.random.Generator) -> np.ndarray:
     """Some painting: blotches of a few colours."""
-    palette = rng.integers(20, 240, (5, 3))
+    palette = (rng.uniform(30, 220) + rng.normal(0, 45, (5, 3))).clip(10, 245)
     value = noise(rng, 14) + 0.3 * noise(rng, 4)
     index = np.digitize(value, [-0.5, -0.15, 0.15, 0.5])
     return palette[index].astype(np.uint8)
@@ -82,8 +89,8 @@ def ornament(rng: np.random.Generator, color: np.ndarray) -> np.ndarray:
     return _image(color, figure + 0.06 * noise(rng, 0.5))
 
 
-def cushion(rng: np.random.Generator) -> Mesh:
-    """A square pillow, lying."""
+def pillow(rng: np.random.Generator) -> Mesh:
+    """A square cushion, lying."""
     side, high = rng.uniform(0.35, 0.6), rng.uniform(0.10, 0.16)
     grid = np.linspace(-1, 1, 13)
     x, y = np.meshgrid(grid, grid)
@@ -131,7 +138,7 @@ def curtain(rng: np.random.Generator, width_m: float, height_m: float) -> Mesh:
     points = np.stack(
         [np.tile((t - 0.5) * width_m, (3, 1)), np.tile(fold, (3, 1)), np.tile(z[:, None], (1, 41))], -1
     )
-    return _sheet(points, rng.uniform(0.3, 0.95, 3), cloth(rng, np.full(3, 0.97)))
+    return _sheet(points, muted(rng.uniform(0.3, 0.95, 3)), cloth(rng, np.full(3, 0.97)))
 
 
 def _image(color: np.ndarray, value: np.ndarray) -> np.ndarray:

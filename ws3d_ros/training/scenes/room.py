@@ -49,7 +49,10 @@ def make_scene(seed: int, kinds: Sequence[str] | None = None) -> Scene:
         kinds = rng.choice(sorted(KINDS), size=1 if rng.random() < 0.6 else 2, replace=False).tolist()
     rooms = _rooms(rng, kinds)
     doorway = Opening(
-        float(rng.uniform(0.3, max(0.35, rooms[0].size_m[1] - DOORWAY_M[0] - 0.3))), DOORWAY_M[0], 0.0, DOORWAY_M[1]
+        float(rng.uniform(0.3, max(0.35, rooms[0].size_m[1] - DOORWAY_M[0] - 0.3))),
+        DOORWAY_M[0],
+        0.0,
+        DOORWAY_M[1],
     )
     things: list[Thing] = []
     for index, room in enumerate(rooms):
@@ -68,8 +71,10 @@ def make_scene(seed: int, kinds: Sequence[str] | None = None) -> Scene:
         things=tuple(things),
         sun=_unit(np.array([rng.normal(), rng.normal(), rng.uniform(0.5, 1.5)])),
         ambient=float(rng.uniform(0.42, 0.62)),
-        lamps_m=np.array([[*centre, room.height_m - 0.4] for centre, room in zip(centres, rooms, strict=True)]),
-        lamp_color=np.array([1.0, rng.uniform(0.85, 1.0), rng.uniform(0.7, 1.0)]) * rng.uniform(0.5, 0.9),
+        lamps_m=np.array(
+            [[*centre, room.height_m - 0.4] for centre, room in zip(centres, rooms, strict=True)]
+        ),
+        lamp_color=np.array([1.0, rng.uniform(0.85, 1.0), rng.uniform(0.7, 1.0)]) * rng.uniform(0.7, 1.2),
     )
 
 
@@ -103,10 +108,16 @@ def _shell(
     west_pad = pad if "west" not in shared else pad / 2
     outline = [x0 - west_pad, y0 - pad], [x1 + east_pad, y1 + pad]
     things = [
-        Thing("floor", box([*outline[0], -0.1], [*outline[1], 0.0], np.ones(3), floor, rng.uniform(0.9, 1.6))),
+        Thing(
+            "floor", box([*outline[0], -0.1], [*outline[1], 0.0], np.ones(3), floor, rng.uniform(0.9, 1.6))
+        ),
         Thing(
             "ceiling",
-            box([*outline[0], room.height_m], [*outline[1], room.height_m + 0.1], np.ones(3) * rng.uniform(0.85, 1)),
+            box(
+                [*outline[0], room.height_m],
+                [*outline[1], room.height_m + 0.1],
+                np.ones(3) * rng.uniform(0.85, 1),
+            ),
         ),
     ]
     plain = [side for side in _SIDES if side not in shared]
@@ -130,7 +141,8 @@ def _shell(
     baseboard = rng.uniform(0.3, 0.95) * np.ones(3)
     if rng.random() < 0.7:
         things = [
-            Thing("wall", join([t.mesh, _baseboard(room, t.mesh, baseboard)])) if t.word == "wall" else t for t in things
+            Thing("wall", join([t.mesh, _baseboard(room, t.mesh, baseboard)])) if t.word == "wall" else t
+            for t in things
         ]
     return things, zones
 
@@ -140,7 +152,11 @@ def _floor(rng: np.random.Generator, material: str) -> np.ndarray:
     stone = rng.uniform(0.35, 0.9) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.8, 1)])
     if material == "planks":
         return made.planks(rng, wood)
-    return made.tiles(rng, stone) if material == "tiles" else made.cloth(rng, rng.uniform(0.25, 0.8, 3))
+    return (
+        made.tiles(rng, stone)
+        if material == "tiles"
+        else made.cloth(rng, made.muted(rng.uniform(0.25, 0.8, 3)))
+    )
 
 
 def _wall(room: Room, side: str, openings: Sequence[Opening], image: np.ndarray) -> Mesh:
