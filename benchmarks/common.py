@@ -58,7 +58,5 @@ def save(name: str, result: dict[str, Any]) -> Path:
     """Writes results/NAME.json (results/NAME_gpu.json on a machine with a GPU)."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}{'_gpu' if torch.cuda.is_available() else ''}.json"
-    path.write_text(
-        json.dumps({"date": str(date.today()), "machine": machine(), **result}, indent=2) + "\n"
-    )
+    path.write_text(json.dumps({"date": str(date.today()), "machine": machine(), **result}, indent=2) + "\n")
     return path
