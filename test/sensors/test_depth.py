@@ -151,10 +151,15 @@ def test_rvl_round_trip(seed: int, share_of_zeros: float, height: int, width: in
         (
             "corrupt",
             "16UC1; compressedDepth rvl",
-            NO_QUANTISATION + struct.pack("<ii", 8000, 8000) + bytes(8),
+            NO_QUANTISATION + struct.pack("<ii", 4000, 4000) + bytes(8),
         ),
         ("corrupt", "16UC1; compressedDepth rvl", NO_QUANTISATION + struct.pack("<ii", 4, 4) + b"\xff" * 40),
         ("bad_size", "16UC1; compressedDepth rvl", NO_QUANTISATION + struct.pack("<ii", -1, 4) + bytes(40)),
+        (
+            "bad_size",
+            "16UC1; compressedDepth rvl",
+            NO_QUANTISATION + struct.pack("<ii", 8000, 8000) + bytes(40),
+        ),
         ("corrupt", "32FC1; compressedDepth png", NO_QUANTISATION + png(UNITS)),
         ("corrupt", "32FC1; compressedDepth png", struct.pack("<iff", 0, np.nan, 1.0) + png(UNITS)),
     ],

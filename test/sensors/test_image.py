@@ -296,6 +296,23 @@ def test_a_small_file_cannot_claim_a_large_image(size: tuple[int, int]) -> None:
     refusal("bad_size", "jpeg", bytes(jpeg))
 
 
+def test_a_png_cannot_claim_a_large_chunk() -> None:
+    """OpenCV would allocate 3.7 GB and take seconds to find that the data is not there."""
+    data = bytearray(encoded(".png", BGR))
+    data[33] = 0xDF
+    refusal("truncated", "png", bytes(data))
+
+
+def test_a_jpeg_cannot_hide_its_size_behind_another_header() -> None:
+    """A marker without a length makes careless readers skip the true header and believe a small one."""
+    large = encoded(".jpg", np.zeros((16, 16, 3), np.uint8))
+    at = large.index(b"\xff\xc0")
+    true = large[:at] + b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", 60000, 60000) + large[at + 9 :]
+    decoy = b"\xff\xd0" + struct.pack(">H", len(true)) + true[4:]
+    hidden = true[:2] + decoy + large[at:]
+    refusal("corrupt", "jpeg", hidden)
+
+
 def test_a_blank_image_compresses_well_and_is_no_attack() -> None:
     blank = np.zeros((2160, 3840), np.uint8)
     for kind in (".png", ".jpg"):

@@ -156,19 +156,19 @@ def _project(
     depth_m: FloatArray, depth_camera: Pinhole, color_camera: Pinhole, T_color_depth: FloatArray
 ) -> FloatArray:
     """Nearest of the points that fall on each colour pixel; 0 where none does."""
-    v, u = np.nonzero(depth_m > 0)
-    z = depth_m[v, u].astype(np.float64)
-    x = (u - depth_camera.cx) / depth_camera.fx * z
-    y = (v - depth_camera.cy) / depth_camera.fy * z
-    x, y, z = T_color_depth[:3, :3] @ np.stack([x, y, z]) + T_color_depth[:3, 3:]
-    front = z > 1e-6
-    x, y, z = x[front], y[front], z[front]
-    column = np.rint(x / z * color_camera.fx + color_camera.cx)
-    row = np.rint(y / z * color_camera.fy + color_camera.cy)
-    inside = (column >= 0) & (column < color_camera.width) & (row >= 0) & (row < color_camera.height)
-    pixel = (row[inside] * color_camera.width + column[inside]).astype(np.int64)
+    T = T_color_depth.astype(np.float32)
+    a = ((np.arange(depth_camera.width) - depth_camera.cx) / depth_camera.fx).astype(np.float32)
+    b = ((np.arange(depth_camera.height) - depth_camera.cy) / depth_camera.fy).astype(np.float32)[:, None]
+    # A pixel's ray is (a, b, 1), so that its turned point is a sum of a row, a column and a constant.
+    x, y, z = (depth_m * ((T[i, 0] * a + T[i, 2]) + T[i, 1] * b) + T[i, 3] for i in range(3))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        column = np.rint(x / z * np.float32(color_camera.fx) + np.float32(color_camera.cx))
+        row = np.rint(y / z * np.float32(color_camera.fy) + np.float32(color_camera.cy))
+    hits = (depth_m > 0) & (z > 1e-6)
+    hits &= (column >= 0) & (column < color_camera.width) & (row >= 0) & (row < color_camera.height)
+    pixel = row[hits].astype(np.intp) * color_camera.width + column[hits].astype(np.intp)
     nearest = np.full(color_camera.height * color_camera.width, np.inf, np.float32)
-    np.minimum.at(nearest, pixel, z[inside].astype(np.float32))
+    np.minimum.at(nearest, pixel, z[hits])
     nearest[np.isinf(nearest)] = 0.0
     return nearest.reshape(color_camera.height, color_camera.width)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import cv2
@@ -32,9 +33,9 @@ def octets(data: Buffer) -> Array:
     return np.frombuffer(data, np.uint8)
 
 
-def check_size(height: int, width: int) -> None:
+def check_size(height: int, width: int, most: int = MAX_PIXELS) -> None:
     """Raises SensorError(``bad_size``) for an image without pixels or of an absurd size."""
-    if min(height, width) < 1 or max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
+    if min(height, width) < 1 or max(height, width) > MAX_SIDE or height * width > most:
         raise SensorError(
             "bad_size",
             f"the image says that it is {width} x {height} pixels; "
@@ -105,9 +106,7 @@ def is_png(data: Buffer) -> bool:
 
 def _size_in_header(content: bytes) -> tuple[int, int]:
     if content.startswith(_PNG):
-        if b"IEND" not in content[-16:]:
-            raise _truncated("PNG", len(content))
-        return int.from_bytes(content[20:24], "big"), int.from_bytes(content[16:20], "big")
+        return _size_in_png(content)
     if content.startswith(_JPEG):
         # Some drivers pad behind the end marker, so it need not come last.
         if _JPEG_END not in content:
@@ -120,6 +119,24 @@ def _size_in_header(content: bytes) -> tuple[int, int]:
     )
 
 
+def _size_in_png(content: bytes) -> tuple[int, int]:
+    """Height and width from the first chunk, if all chunks are whole (PNG specification, 5.3).
+
+    OpenCV allocates what a chunk's length says before it looks for the data.
+    """
+    at = len(_PNG)
+    kind = b""
+    while kind != b"IEND":
+        if at + 12 > len(content):
+            raise _truncated("PNG", len(content))
+        length, kind = struct.unpack_from(">I4s", content, at)
+        at += 12 + length
+    if at > len(content):
+        raise _truncated("PNG", len(content))
+    width, height = struct.unpack_from(">II", content, 16)
+    return height, width
+
+
 def _size_in_jpeg(content: bytes) -> tuple[int, int]:
     """Height and width from the start-of-frame segment (ITU-T T.81, B.2.2)."""
     at = 2
@@ -127,10 +144,11 @@ def _size_in_jpeg(content: bytes) -> tuple[int, int]:
         marker = content[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
+        elif marker < 0xC0 or 0xD0 <= marker <= 0xD9:  # without a length: not allowed before the frame
+            break
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(content[at + 5 : at + 7], "big"), int.from_bytes(
-                content[at + 7 : at + 9], "big"
-            )
+            height, width = struct.unpack_from(">HH", content, at + 5)
+            return height, width
         else:
             at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     raise SensorError(

@@ -11,6 +11,12 @@ import numpy as np
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.raster import Array, check_size
 
+_MAX_GROUPS = 10
+"""Groups in a number of at most 30 bits; runs and differences are far smaller."""
+
+_MAX_PIXELS = 1 << 24
+"""Runs of zeros make any number of pixels of few bytes, so the limit is lower than for other images."""
+
 
 def decode_rvl(content: Array) -> Array:
     """(H, W) uint16 of (L,) uint8: width and height as int32, then the code.
@@ -21,40 +27,37 @@ def decode_rvl(content: Array) -> Array:
     if content.size < 8:
         raise SensorError("truncated", f"RVL depth of {content.size} bytes holds no image; check the driver")
     width, height = (int(value) for value in content[:8].view("<i4"))
-    check_size(height, width)
+    check_size(height, width, _MAX_PIXELS)
     numbers = _numbers(content[8:])
     runs = _runs(numbers, height * width)
     # The image is made only now that its runs are known to fill it.
     pixels = np.zeros(height * width, np.uint16)
-    deltas = np.zeros(height * width, np.int64)
-    at = 0
-    kept = []
-    for zeros, start, nonzeros in runs:
+    deltas = np.concatenate([numbers[start : start + nonzeros] for _, start, nonzeros in runs])
+    # Signs are folded into the lowest bit; sums beyond 16 bits wrap.
+    values = np.cumsum((deltas >> 1) ^ -(deltas & 1), dtype=np.int32).astype(np.uint16)
+    at = used = 0
+    for zeros, _, nonzeros in runs:
         at += zeros
-        deltas[at : at + nonzeros] = numbers[start : start + nonzeros]
-        kept.append((at, at + nonzeros))
+        pixels[at : at + nonzeros] = values[used : used + nonzeros]
         at += nonzeros
-    # Signs are folded into the lowest bit.
-    values = np.cumsum((deltas >> 1) ^ -(deltas & 1)).astype(np.uint16)
-    for begin, end in kept:
-        pixels[begin:end] = values[begin:end]
+        used += nonzeros
     return pixels.reshape(height, width)
 
 
 def _numbers(code: Array) -> Array:
-    """All numbers of the code, int64. A group with its highest bit set is followed by more of its number."""
-    words = code[: code.size // 4 * 4].view("<u4")
-    nibbles = (words[:, None] >> np.arange(28, -1, -4, dtype=np.uint32) & 0xF).ravel().astype(np.int64)
+    """All numbers of the code, int32. A group with its highest bit set is followed by more of its number."""
+    words = code[: code.size // 4 * 4].reshape(-1, 4)[:, ::-1]
+    nibbles = np.stack([words >> 4, words & 0xF], axis=-1).ravel()
     ends = np.flatnonzero(nibbles < 8)
-    if ends.size == 0:
-        return np.zeros(0, np.int64)
-    starts = np.concatenate([[0], ends[:-1] + 1])
+    starts = np.concatenate([[0], ends[:-1] + 1])[: ends.size]
     lengths = ends - starts + 1
-    if lengths.max() > 11:  # 32 bits
+    if lengths.max(initial=0) > _MAX_GROUPS:
         raise _corrupt()
-    nibbles = nibbles[: ends[-1] + 1]
-    place = np.arange(nibbles.size) - np.repeat(starts, lengths)
-    return np.add.reduceat((nibbles & 7) << (3 * place), starts)
+    numbers = (nibbles[starts] & 7).astype(np.int32)
+    for group in range(1, int(lengths.max(initial=0))):
+        longer = np.flatnonzero(lengths > group)
+        numbers[longer] |= (nibbles[starts[longer] + group] & 7).astype(np.int32) << 3 * group
+    return numbers
 
 
 def _runs(numbers: Array, pixels: int) -> list[tuple[int, int, int]]:
