@@ -71,7 +71,9 @@ def test_an_emptied_store_has_room_for_as_many_again_without_growing() -> None:
     for _ in range(3):
         store.remove(store.find(coords))
         assert len(store) == 0
-        assert len(store.rows_in(store.chunks_in_box(-torch.tensor([99] * 3), torch.tensor([99] * 3))[0])) == 0
+        assert (
+            len(store.rows_in(store.chunks_in_box(-torch.tensor([99] * 3), torch.tensor([99] * 3))[0])) == 0
+        )
         add_new(store, coords)
     assert store.bytes == before
 

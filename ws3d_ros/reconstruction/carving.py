@@ -23,7 +23,7 @@ MOST = 2.0
 zero, after 7 measurements. (Clamping: Yguel et al. 2007; Hornung et al., OctoMap, 2013.)"""
 
 _HALF_DIAGONAL = math.sqrt(3) / 2
-_MARGIN_VOXELS = 1.5  # a voxel's own extent, and the error of poses
+_MARGIN_VOXELS = 1.0  # a voxel's own extent, and the error of poses
 _DEPTH_NOISE = 0.0043  # 1/m: three standard deviations of a structured-light camera, over z²
 _RANGE_NOISE = 0.02  # of the range; LiDAR noise is less, errors of its attitude are not
 _COARSEST = 4  # pixels: depth is searched in blocks of at most this size
@@ -87,7 +87,7 @@ def nearest_in_blocks(depth_m: Tensor, block: int) -> Tensor:
     """(H // block, W // block) least valid depth in each block; 0 where most pixels are invalid."""
     rows, columns = depth_m.shape[0] // block, depth_m.shape[1] // block
     blocks = depth_m[: rows * block, : columns * block].reshape(rows, block, columns, block)
-    valid = (blocks > 0) & blocks.isfinite()
+    valid = blocks > 0
     nearest = torch.where(valid, blocks, torch.inf).amin(dim=(1, 3))
     enough = valid.sum(dim=(1, 3)) * 2 > block * block
     return torch.where(enough, nearest, 0.0)

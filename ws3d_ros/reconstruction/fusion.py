@@ -22,17 +22,16 @@ PIXELS_PER_SIDE = 2
 """Pixels kept along the side of a voxel that faces the camera."""
 HALF_TRUST_M = 2.5
 """Distance at which a pixel of a depth camera counts half."""
-SCAN_WEIGHT = 2.0
-"""Evidence in one LiDAR return: more than MapConfig.min_weight, as such points are seldom wrong."""
 SCAN_HALF_TRUST_M = 60.0
-"""Range at which a LiDAR return counts half."""
+"""Range at which a LiDAR return counts half. Near by it counts as much as a pixel that faces its surface."""
 GRAZING_COSINE = 0.1
 """Least cosine of the viewing angle in a weight; normals cannot tell steeper ones apart."""
 UNKNOWN_COSINE = 0.3
 """Stands for the cosine where there is no normal: edges and specks."""
 
 _FLYING_STEP = 2  # pixels; the smear at a depth edge is one or two pixels wide
-_FLYING_JUMP = 0.03  # of the depth; a surface seen at 86 degrees has this slope over two pixels
+_FLYING_JUMP = 0.03  # of the depth, at least
+_FLYING_SLOPE = 11.4  # tangent of 85 degrees: surfaces up to there are no smear
 _STEEPEST = 4.0  # tangent of the steepest surface that gets a normal; beyond, it is an edge
 _COARSEST = 16  # pixels; no grid is coarser, however near the surface
 
@@ -69,7 +68,7 @@ def observe_frame(frame: Frame, voxel_size_m: float, min_depth_m: float, max_dep
     assert frame.depth_m is not None
     depth_m, camera = frame.depth_m, frame.camera
     v, u = pick_pixels(depth_m, camera, voxel_size_m, min_depth_m, max_depth_m)
-    flying = is_flying(depth_m, v, u)
+    flying = is_flying(depth_m, camera, v, u)
     v, u = v[~flying], u[~flying]
     z = depth_m[v, u]
     step = (voxel_size_m * camera.fx / (PIXELS_PER_SIDE * z)).clamp(1, _COARSEST).round().long()
@@ -89,7 +88,7 @@ def observe_scan(
     range_m = scan.points_m.norm(dim=-1)
     used = (range_m >= min_range_m) & (range_m <= max_range_m)
     point = scan.points_m[used]
-    weight = SCAN_WEIGHT / (1 + (range_m[used] / SCAN_HALF_TRUST_M) ** 2)
+    weight = 1 / (1 + (range_m[used] / SCAN_HALF_TRUST_M) ** 2)
     return reduce(point, image.normals(point), None, weight, scan.T_map_lidar, voxel_size_m)
 
 
@@ -122,10 +121,10 @@ def _grid(height: int, width: int, coarsest: int) -> Tensor:
     return grid
 
 
-def is_flying(depth_m: Tensor, v: Tensor, u: Tensor) -> Tensor:
+def is_flying(depth_m: Tensor, camera: Pinhole, v: Tensor, u: Tensor) -> Tensor:
     """(N,) bool: the pixel hangs between a near and a far surface and belongs to neither."""
     z = depth_m[v, u]
-    jump = _FLYING_JUMP * z
+    jump = max(_FLYING_JUMP, _FLYING_SLOPE * _FLYING_STEP / camera.fx) * z
     flying = torch.zeros_like(z, dtype=torch.bool)
     for dv, du in ((0, _FLYING_STEP), (_FLYING_STEP, 0)):
         (one, one_valid), (other, other_valid) = (
@@ -171,7 +170,7 @@ def _neighbour(depth_m: Tensor, v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     height, width = depth_m.shape
     inside = (v >= 0) & (v < height) & (u >= 0) & (u < width)
     depth = depth_m[v.clamp(0, height - 1), u.clamp(0, width - 1)]
-    return depth, inside & (depth > 0) & depth.isfinite()
+    return depth, inside & (depth > 0)
 
 
 def unproject(camera: Pinhole, v: Tensor, u: Tensor, z: Tensor) -> Tensor:

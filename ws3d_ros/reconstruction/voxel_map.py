@@ -153,6 +153,7 @@ class VoxelMap:
                 for u in (-0.5, camera.width - 0.5)
                 for v in (-0.5, camera.height - 0.5)
             ],
+            dtype=torch.float32,
             device=self._device,
         )
         corners = corners * farthest @ pose[:3, :3].T + pose[:3, 3]
@@ -296,7 +297,9 @@ def _into(pose: Tensor, point_m: Tensor) -> Tensor:
 
 
 def _frame_on(frame: Frame, device: torch.device) -> Frame:
-    color, depth_m = (None if image is None else image.to(device) for image in (frame.color, frame.depth_m))
+    """The frame with its images on the device and depth 0 where it is not finite."""
+    color = None if frame.color is None else frame.color.to(device)
+    depth_m = None if frame.depth_m is None else frame.depth_m.to(device).nan_to_num(0.0, 0.0, 0.0)
     return Frame(frame.stamp_ns, frame.camera, frame.T_map_camera, color, depth_m, frame.sensor)
 
 

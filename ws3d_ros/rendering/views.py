@@ -31,6 +31,7 @@ _CUT_M = 2.1  # over the floor: where rooms are cut open
 _COVERED = 0.3  # share of the floor under something high, from which on a map counts as indoors
 _MARGIN = 0.94  # of the picture is filled
 _SWELL = 1.3  # points are drawn this much wider than voxels, which closes pinholes
+_TILES = 3  # a point is drawn as 3 x 3 tiles along its surface, as squares that face the viewer look coarse
 _LEGEND_WIDTH = 330
 
 
@@ -119,24 +120,40 @@ def below_ceiling(points_m: np.ndarray) -> np.ndarray:
 def _draw(points_m: np.ndarray, rgb: np.ndarray, voxel_size_m: float, width: int) -> np.ndarray:
     points = torch.from_numpy(np.ascontiguousarray(points_m, dtype=np.float32))
     camera, T_map_camera = overview(points, width * _OVERSAMPLE, HEIGHT * _OVERSAMPLE)
-    normal = torch.from_numpy(surface_normals(points_m, T_map_camera[:3, 3]))
-    color = lit(torch.from_numpy(rgb).float(), normal, T_map_camera)
-    views = render(points, camera, torch.from_numpy(T_map_camera), _SWELL * voxel_size_m, color)
+    axes = torch.from_numpy(surface_axes(points_m, T_map_camera[:3, 3]))
+    color = lit(torch.from_numpy(rgb).float(), axes[:, 0], T_map_camera)
+    points, tile_m = tiled(points, axes[:, 1:], _SWELL * voxel_size_m)
+    color = color.repeat_interleave(_TILES * _TILES, dim=0)
+    views = render(points, camera, torch.from_numpy(T_map_camera), tile_m, color)
     large = outlined(views, voxel_size_m)[0].clamp(0, 255).byte().numpy()
     return cv2.resize(large, (width, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
-def surface_normals(points_m: np.ndarray, eye_m: np.ndarray, neighbours: int = 16) -> np.ndarray:
-    """(N, 3) float32 unit normals by principal components of the nearest points, towards the eye."""
+def surface_axes(points_m: np.ndarray, eye_m: np.ndarray, neighbours: int = 16) -> np.ndarray:
+    """(N, 3, 3) float32 unit vectors: normal of the surface, towards the eye, and two along the surface.
+
+    They are the principal components of the nearest points.
+    """
     count = min(neighbours, len(points_m))
     _, near = cKDTree(points_m).query(points_m, k=count)
     around = points_m[near.reshape(len(points_m), count)].astype(np.float32)
     around -= around.mean(axis=1, keepdims=True)
     covariance = np.einsum("nki,nkj->nij", around, around)
-    normal = np.linalg.eigh(covariance)[1][:, :, 0]
-    away = ((eye_m - points_m) * normal).sum(axis=1) < 0
-    normal[away] *= -1
-    return normal.astype(np.float32)
+    axes = np.linalg.eigh(covariance)[1].transpose(0, 2, 1).astype(np.float32)
+    away = ((eye_m - points_m) * axes[:, 0]).sum(axis=1) < 0
+    axes[away, 0] *= -1
+    return axes
+
+
+def tiled(points_m: Tensor, along: Tensor, size_m: float) -> tuple[Tensor, float]:
+    """Points as squares along their surfaces, (N, 2, 3): each becomes _TILES² smaller points.
+
+    Returns:
+        (N * _TILES², 3) points, those of a square in a row, and the size of a tile.
+    """
+    steps = (torch.arange(_TILES) - (_TILES - 1) / 2) * (size_m / _TILES)
+    grid = torch.cartesian_prod(steps, steps)
+    return (points_m[:, None] + grid @ along).view(-1, 3), size_m / _TILES
 
 
 def lit(color: Tensor, normal: Tensor, T_map_camera: FloatArray) -> Tensor:
