@@ -7,6 +7,7 @@
      "layout": "NCHW",                           or NHWC
      "mean": [0, 0, 0], "scale": [1, 1, 1],      input = (rgb in 0..1 - mean) * scale
      "temperature": 1.0,                         logits are divided by it
+     "prior": [0.2, 0.3, 0.4, 0.1],              how often each class occurs in the training images
      "fill": 1.0,                                share of the input that an image of its shape fills
      "licence": "CC0-1.0"}
 
@@ -32,6 +33,9 @@ from ws3d_ros.language.vocabulary import Vocabulary
 
 GREY = 0.5
 """What surrounds an image that does not fill the input."""
+BALANCE = 0.7
+"""How much of the advantage that frequent classes have is taken away, 0 to 1 (logit adjustment, Menon
+et al., ICLR 2021). Networks say "wall" too often where the images are not like those of the training."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Description:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     temperature: float = 1.0
+    prior: tuple[float, ...] = ()
     fill: float = 1.0
     licence: str = ""
 
@@ -55,8 +60,7 @@ class Segmenter:
     Attributes:
         name: of the folder it came from.
         fingerprint: changes with the network or its description.
-        classes: K names in the order of the channels; "" for a class without a name.
-        synonyms: of each class.
+        spellings: of each of the K classes: its name, then synonyms; none for a class without a name.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
@@ -76,10 +80,11 @@ class Segmenter:
         self._output = self._session.get_outputs()[0].name
         self.name = folder.name
         self.fingerprint = _fingerprint(network, self._description)
-        self.classes = self._description.classes
-        named = Vocabulary.of(name for name in self.classes if name)
-        known = dict(zip(named.names, named.synonyms, strict=True))
-        self.synonyms = tuple(known.get(name, ()) for name in self.classes)
+        named = Vocabulary.of(name for name in self._description.classes if name)
+        known = {n: (n, *synonyms) for n, synonyms in zip(named.names, named.synonyms, strict=True)}
+        self.spellings = tuple(known.get(name, ()) for name in self._description.classes)
+        prior = torch.tensor(self._description.prior or [1.0])
+        self._advantage = (BALANCE * prior.log()).view(1, -1, 1, 1)
 
     def probabilities(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float32 RGB in 0..1 to (B, K, h, w) float32, sums over K are 1.
@@ -100,12 +105,12 @@ class Segmenter:
         logits = torch.from_numpy(
             self._session.run([self._output], {self._input: values.contiguous().numpy()})[0]
         )
-        if logits.ndim != 4 or logits.shape[1] != len(self.classes):
+        if logits.ndim != 4 or logits.shape[1] != len(description.classes):
             raise EncoderError(
                 f"segmenter '{self.name}': the network answers {tuple(logits.shape)}, but its description "
-                f"has {len(self.classes)} classes"
+                f"has {len(description.classes)} classes"
             )
-        probability = torch.softmax(logits.float() / description.temperature, dim=1)
+        probability = torch.softmax((logits.float() - self._advantage) / description.temperature, dim=1)
         return _crop(probability, description, left, top, width, height).to(image.device)
 
 
@@ -138,10 +143,11 @@ def _find(folder: Path) -> tuple[Path, Description]:
     labels, deeplab = folder / "labels.txt", folder / "deeplab_ade20k_dense.onnx"
     if labels.is_file() and deeplab.is_file():
         # The file of labels has only the first word of each name, hence not enough to go by.
-        classes = ("", *Vocabulary.load("ade20k").names)
-        return deeplab, Description(
-            classes, 513, 513, "NHWC", (0.5, 0.5, 0.5), (2.0, 2.0, 2.0), temperature=1.5, fill=0.75
-        )
+        names = Vocabulary.load("ade20k").names
+        # They are in the order of their frequency, which falls about as 1 / rank.
+        prior = (1.0, *(1.0 / (rank + 1) for rank in range(len(names))))
+        centre, span = (0.5, 0.5, 0.5), (2.0, 2.0, 2.0)
+        return deeplab, Description(("", *names), 513, 513, "NHWC", centre, span, 2.0, prior, fill=0.75)
     raise EncoderError(f"no segmenter in {folder}: it needs segmenter.json and segmenter.onnx")
 
 
@@ -171,6 +177,8 @@ def _parse(path: Path) -> Description:
         and len(description.mean) == len(description.scale) == 3
         and description.temperature > 0
         and 0 < description.fill <= 1
+        and len(description.prior) in (0, len(description.classes))
+        and all(share > 0 for share in description.prior)
     )
     if not fits:
         raise EncoderError(f"{path} does not describe a segmenter: a value is out of range")
