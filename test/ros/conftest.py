@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def missing() -> str:
     """What the live tests lack here, or nothing."""
-    for module in ("rclpy", "ws3d_ros.msg", "tf2_msgs.msg"):
-        try:
+    try:
+        for module in ("rclpy", "ws3d_ros.msg", "tf2_msgs.msg"):
             importlib.import_module(module)
-        except ImportError as error:
-            return f"{module} is missing ({error}); `make venv` builds it"
+    except ImportError as error:
+        return f"{error}; `make venv` builds what is missing"
     return ""
 
 

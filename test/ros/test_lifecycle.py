@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graph import Camera, NodeProcess, Robot
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-
-from graph import Camera, NodeProcess, Robot
 from ws3d_ros.srv import SetVocabulary
 
 
@@ -22,7 +21,8 @@ from ws3d_ros.srv import SetVocabulary
 def node(start: Callable[..., NodeProcess]) -> Iterator[NodeProcess]:
     node = start(autostart=False, output__map_period_s=0.3)
     yield node
-    node.stop(signal.SIGKILL)
+    # Not killed: a service of a dead node would linger and get the next test's requests.
+    node.stop()
 
 
 def change(robot: Robot, transition: int) -> bool:

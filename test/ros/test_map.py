@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from room import PAINT, distance_to_walls_m, sweep
-
 from graph import BEST_EFFORT, MAP, Camera, NodeProcess, Robot, cloud, points_of, transform, xyz
+from room import PAINT, distance_to_walls_m, sweep
 
 VOXEL_M = 0.05
 SHOTS = 12
+SENSORS = ("metres", "millimetres", "compressed", "lidar")
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +34,24 @@ def played(robot: Robot, start: Callable[..., NodeProcess]) -> NodeProcess:
     ]
     at_lidar = np.eye(4)
     at_lidar[2, 3] = 1.2
-    begun_s = time.time()
-    for i in range(SHOTS):
-        stamp_s = begun_s + 0.1 * i
+
+    def shoot(yaw_rad: float) -> None:
+        stamp_s = time.time()
         for camera in cameras:
-            camera.shoot(stamp_s, 2 * np.pi * i / SHOTS)
+            camera.shoot(stamp_s, yaw_rad)
         robot.publish("/tf", transform(at_lidar, stamp_s, MAP, "lidar_link"))
         robot.publish("/lidar/points", cloud(sweep(), stamp_s, "lidar_link"))
-        # The first shot makes the topics known; the node looks for them every second.
-        time.sleep(1.5 if i == 0 else 0.1)
-    robot.wait(
-        lambda: all(
-            used_all_but_first(robot, name) for name in ["metres", "millimetres", "compressed", "lidar"]
-        ),
-        "every sensor is used",
-    )
+        time.sleep(0.2)
+
+    def all_used(count: int) -> bool:
+        return all(robot.counts(sensor)[1] >= count for sensor in SENSORS)
+
+    # The first shots make the topics known; the node looks for them every second.
+    robot.wait(lambda: (shoot(0.0), all_used(1))[1], "every sensor is used")
+    for i in range(SHOTS):
+        shoot(2 * np.pi * i / SHOTS)
+    robot.wait(lambda: all_used(SHOTS), "every shot is used")
     return node
-
-
-def used_all_but_first(robot: Robot, sensor: str) -> bool:
-    received, used, dropped = robot.counts(sensor)
-    return used >= SHOTS - 1 and received == used and not dropped
 
 
 def test_clouds_have_the_documented_fields(robot: Robot, played: NodeProcess) -> None:
@@ -114,15 +111,20 @@ def test_without_encoder_everything_is_unknown(robot: Robot, played: NodeProcess
 def test_status_and_diagnostics_tell_how_it_goes(robot: Robot, played: NodeProcess) -> None:
     status = robot.newest("status")
     assert status.state == "active"
-    assert list(status.problems) == []
     assert status.worker_errors == 0
     stages = {stage.stage: stage for stage in status.stages}
-    assert stages["integrate"].count >= 4 * (SHOTS - 1)
+    assert stages["integrate"].count >= len(SENSORS) * SHOTS
     assert 0.0 < stages["integrate"].p50_ms <= stages["integrate"].p95_ms
     assert 0 < status.map_bytes < status.budget_bytes
     assert 0 < status.rss_bytes <= status.peak_rss_bytes
     assert 0.0 < status.latency_p50_ms <= status.latency_p95_ms
     assert {"tf", "mapping", "semantics"} <= {queue.queue for queue in status.queues}
+    for sensor in SENSORS:
+        received, used, dropped = robot.counts(sensor)
+        assert used >= SHOTS
+        assert received >= used + sum(dropped.values())
+        # The first image may be faster than its calibration.
+        assert set(dropped) <= {"no_camera_info"}
     entries = {entry.name: entry for entry in robot.newest("diagnostics").status}
     assert entries["ws3d: pipeline"].level == b"\x00"
     assert {value.key: value.value for value in entries["ws3d: lidar"].values}["used"] != "0"

@@ -67,13 +67,14 @@ class Engine:
         self._has_encoder = has_encoder
         self._ledger = ledger
         self._reporter = reporter
+        self.errors = 0
         self._center_m = np.zeros(3)
         self._arrived_s = 0.0
         self._changes = 0
         self._published: dict[str, tuple[int, int]] = {}
-        self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self._on_error)
-        self._semantics = Worker("semantics", Mailbox(1), self._on_error)
-        self._output = Worker("output", Mailbox(1), self._on_error)
+        self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self.survive)
+        self._semantics = Worker("semantics", Mailbox(1), self.survive)
+        self._output = Worker("output", Mailbox(1), self.survive)
         self.workers = (self._semantics, self._output, self._mapping)
         for worker in self.workers:
             worker.start()
@@ -199,7 +200,9 @@ class Engine:
 
     # Any of them ------------------------------------------------------------------------------
 
-    def _on_error(self, worker: str, error: Exception) -> None:
+    def survive(self, worker: str, error: Exception) -> None:
+        """Counts and tells an exception that ended one piece of work, and nothing else."""
+        self.errors += 1
         where = traceback.extract_tb(error.__traceback__)[-1]
         self._reporter.report(
             f"{worker} {type(error).__name__}",

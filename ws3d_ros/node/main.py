@@ -48,11 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return NOT_CONFIGURED
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        while rclpy.ok():
+            try:
+                executor.spin()
+            except ExternalShutdownException:
+                break
+            except Exception as error:
+                node.survive(error)
     except (ConfigError, ParameterException) as error:
         log.fatal(str(error))
         return BAD_PARAMETER
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         pass
     finally:
         # A second Ctrl-C must not interrupt the clean-up.

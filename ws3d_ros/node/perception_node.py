@@ -109,6 +109,13 @@ class PerceptionNode(LifecycleNode):
         self.destroy_node()
         return ended
 
+    def survive(self, error: Exception) -> None:
+        """A callback raised: tells it, counts it, and the node goes on."""
+        if self._core is None:
+            self.get_logger().error(f"survived an error, please report it: {error!r}")
+        else:
+            self._core.engine.survive("executor", error)
+
     # Transitions ------------------------------------------------------------------------------
 
     @told
@@ -285,5 +292,5 @@ def health(core: Core, is_active: bool, waiting: int) -> Health:
         encoder=core.choice.encoder.name if core.choice.encoder is not None else "",
         encoder_why=core.choice.why,
         latencies_ms=core.outputs.latencies_ms(),
-        worker_errors=sum(worker.errors for worker in engine.workers),
+        worker_errors=engine.errors,
     )

@@ -92,14 +92,13 @@ class Mailbox:
 class Worker:
     """One thread that does what comes into its mailbox.
 
-    An exception is counted, told and survived.
+    An exception is told and survived.
     """
 
     def __init__(self, name: str, mailbox: Mailbox, on_error: Callable[[str, Exception], None]) -> None:
         """``on_error`` hears the worker's name and the exception, on the worker's thread."""
         self.name = name
         self.mailbox = mailbox
-        self.errors = 0
         self.is_busy = False
         self._on_error = on_error
         self._stopping = threading.Event()
@@ -128,7 +127,6 @@ class Worker:
             try:
                 work()
             except Exception as error:
-                self.errors += 1
                 self._on_error(self.name, error)
             finally:
                 self.is_busy = False
