@@ -283,6 +283,7 @@ def test_a_jpeg_may_be_padded_behind_its_end() -> None:
 def test_a_png_that_was_damaged_inside() -> None:
     header = (b"IHDR", struct.pack(">IIBBBBB", 8, 6, 8, 2, 0, 0, 0))
     refusal("corrupt", "png", png(header, (b"IDAT", b"rubbish"), (b"IEND", b"")))
+    refusal("corrupt", "png", png((b"IEND", b"")))
 
 
 @pytest.mark.parametrize("size", [(60000, 60000), (8000, 8000), (0, 10)])

@@ -133,6 +133,8 @@ def _size_in_png(content: bytes) -> tuple[int, int]:
         at += 12 + length
     if at > len(content):
         raise _truncated("PNG", len(content))
+    if content[12:16] != b"IHDR":
+        raise SensorError("corrupt", "the PNG has no header; it was damaged on its way or by the driver")
     width, height = struct.unpack_from(">II", content, 16)
     return height, width
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ws3d_ros.sensors.frame import FloatArray
 
@@ -26,12 +25,6 @@ def pose_matrix(translation: Sequence[float], quaternion_xyzw: Sequence[float]) 
     norm = math.sqrt(qx * qx + qy * qy + qz * qz + qw * qw)
     x, y, z = translation
     return matrix((x, y, z, qx / norm, qy / norm, qz / norm, qw / norm))
-
-
-def matrix_quaternion(T: FloatArray) -> tuple[float, float, float, float]:
-    """The unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation or (4, 4) rigid matrix."""
-    x, y, z, w = Rotation.from_matrix(T[:3, :3]).as_quat(canonical=True).tolist()
-    return x, y, z, w
 
 
 def compose(a: Pose, b: Pose) -> Pose:
