@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 from ws3d_ros.sensors.transforms import TransformBuffer, TransformError
@@ -131,13 +132,20 @@ def base_name(topic: str) -> str:
 
 def is_depth(reader: AnyReader, topic: str) -> bool:
     """Asks the first message: by encoding, or by format and name where it is compressed."""
-    connections = [c for c in reader.connections if c.topic == topic]
-    for connection, _, raw in reader.messages(connections):
-        message: Any = reader.deserialize(raw, connection.msgtype)
+    for connection, message in messages_of(reader, lambda c: c.topic == topic):
         if connection.msgtype == IMAGE:
             return message.encoding in DEPTH_ENCODINGS and not any(word in topic for word in NO_COLOR_WORDS)
         return "compressedDepth" in message.format or topic.endswith("/compressedDepth")
     return False
+
+
+def messages_of(reader: AnyReader, wanted: Callable[[Connection], bool]) -> Iterator[tuple[Connection, Any]]:
+    """The messages of some connections, in order of time."""
+    connections = [connection for connection in reader.connections if wanted(connection)]
+    if not connections:
+        return  # to rosbags, an empty list means all of them
+    for connection, _, raw in reader.messages(connections):
+        yield connection, reader.deserialize(raw, connection.msgtype)
 
 
 def prefer_registered(depths: set[str]) -> set[str]:
@@ -170,8 +178,8 @@ def read_transforms(reader: AnyReader) -> list[tuple[bool, Any]]:
     """All transforms of a bag, each with whether it is static."""
     return [
         (connection.topic.endswith("tf_static"), transform)
-        for connection, _, raw in reader.messages([c for c in reader.connections if c.msgtype == TF])
-        for transform in reader.deserialize(raw, connection.msgtype).transforms  # type: ignore[attr-defined]
+        for connection, message in messages_of(reader, lambda c: c.msgtype == TF)
+        for transform in message.transforms
     ]
 
 
@@ -216,8 +224,8 @@ def upwards(
 def frame_of(reader: AnyReader, base: str | None) -> str:
     """The frame_id of a topic's first message; empty where there is none."""
     topics = (base, f"{base}/compressed", f"{base}/compressedDepth")
-    for connection, _, raw in reader.messages([c for c in reader.connections if c.topic in topics]):
-        return bare(reader.deserialize(raw, connection.msgtype).header.frame_id)  # type: ignore[attr-defined]
+    for _, message in messages_of(reader, lambda c: c.topic in topics):
+        return bare(message.header.frame_id)
     return ""
 
 
