@@ -30,7 +30,7 @@ _YAW_DEG = 25.0  # from the long side of the map
 _CUT_M = 2.1  # over the floor: where rooms are cut open
 _COVERED = 0.3  # share of the floor under something high, from which on a map counts as indoors
 _MARGIN = 0.94  # of the picture is filled
-_SWELL = 1.3  # points are drawn this much wider than voxels, which closes pinholes
+_SWELL = 1.7  # points are drawn this much wider than voxels, which closes pinholes
 _TILES = 3  # a point is drawn as 3 x 3 tiles along its surface, as squares that face the viewer look coarse
 _LEGEND_WIDTH = 330
 
