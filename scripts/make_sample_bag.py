@@ -17,12 +17,13 @@ from ws3d_ros.training.scenes.render import Renderer
 from ws3d_ros.training.scenes.room import make_scene
 from ws3d_ros.training.scenes.trajectory import walk
 
+OUTPUT = Path(__file__).resolve().parents[1] / "samples" / "room"
 SEED = 117
 KINDS = ("living room", "bedroom")
 
 
 def main(
-    output: Path = Path(__file__).resolve().parents[1] / "samples" / "room",
+    output: Path = OUTPUT,
     seed: int = SEED,
     seconds: float = 21.0,
 ) -> None:

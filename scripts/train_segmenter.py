@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 import typer
-from torch.nn import functional as F
 
 from ws3d_ros.training import segmenter
 from ws3d_ros.training.scenes.classes import CLASSES

@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ws3d_ros.sensors.frame import Pinhole
 from ws3d_ros.training.scenes.classes import CLASSES
@@ -112,7 +112,7 @@ class Segmenter(nn.Module):
 
 
 def batches(files: list[Path], size: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches, each from many rooms: images (B, 3, H, W) float32, labels (B, H/4, W/4) int64."""
+    """Shuffled, augmented batches: images (B, 3, H, W) float32 in 0..1, labels (B, H/4, W/4) int64."""
     rooms = [np.load(file, mmap_mode="r") for file in files]
     index = [(room, view) for room in range(len(rooms)) for view in range(len(rooms[room]))]
     order = rng.permutation(len(index))

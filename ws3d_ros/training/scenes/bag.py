@@ -93,7 +93,7 @@ def write_bag(
         out = _Recorder(writer)
         out.static(walk.stamp_ns[0])
         for stamp_ns, what in events:
-            T_map_base = walk.T_map_base(stamp_ns)
+            T_map_base = walk.pose(stamp_ns)
             if what == "tf":
                 out.dynamic(stamp_ns, T_map_base)
             elif what == "camera":

@@ -19,7 +19,12 @@ _MADE: dict[str, Callable[[np.random.Generator], Mesh]] = {
     "picture": made.picture,
     "mirror": made.mirror,
 }
-_WALLS = {"south": np.pi, "north": 0.0, "west": np.pi / 2, "east": -np.pi / 2}
+_WALLS = {  # yaw of what stands with its back to it
+    "south": np.pi,
+    "north": 0.0,
+    "west": np.pi / 2,
+    "east": -np.pi / 2,
+}
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ class Furnisher:
             return None
         model = models[self._rng.integers(len(models))]
         gain = self._rng.uniform(0.8, 1.15) * self._rng.uniform(0.93, 1.07, 3)
-        return load_mesh(model).scaled_to(np.array(model.size_m)).tinted(gain), model
+        return load_mesh(model).tinted(gain), model
 
     def _place(
         self, word: str, mesh: Mesh, model: Model | None, rule: str, host: _Placed | None
@@ -230,7 +235,8 @@ class Furnisher:
         (x0, y0), (x1, y1) = room.low_m, room.high_m
         if rule in ("wall", "mount"):
             z = 0.0 if rule == "wall" else self._height_on_wall(size, model)
-            return (*self._at_wall(str(rng.choice(list(_WALLS))), size), z, self._yaw)
+            wall = str(rng.choice(list(_WALLS)))
+            return (*self._at_wall(wall, size), z, _WALLS[wall])
         if rule == "corner":
             west, south = rng.random(2) < 0.5
             reach = float(np.hypot(size[0], size[1])) / 2 * rng.uniform(0.75, 1.2) + 0.03
@@ -292,8 +298,7 @@ class Furnisher:
         return float(x), float(y), 0.0, yaw + face + np.pi + float(rng.normal(0, 0.1))
 
     def _at_wall(self, wall: str, size: np.ndarray) -> tuple[float, float]:
-        """A place with the back to a wall; remembers the yaw that goes with it."""
-        self._yaw = _WALLS[wall]
+        """x, y of a place with the back to a wall."""
         (x0, y0), (x1, y1) = self._room.low_m, self._room.high_m
         gap = float(size[1]) / 2 + 0.015
         along = (x0, x1) if wall in ("south", "north") else (y0, y1)

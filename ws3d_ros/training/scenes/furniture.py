@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import cv2
@@ -104,7 +105,7 @@ def load_mesh(model: Model) -> Mesh:
         for name in archive.namelist()
         if name.startswith(folder) and not name.endswith("/")
     }
-    scene = trimesh.load(
+    scene: Any = trimesh.load(
         files[model.path],
         file_type="obj",
         resolver=ZipResolver(files, namespace=folder),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes.util
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import cv2
 import moderngl
@@ -91,16 +92,16 @@ class Renderer:
 
     def __init__(self) -> None:
         try:
-            self._context = moderngl.create_standalone_context(backend="egl", require=330, **_egl_names())
+            self._context: Any = moderngl.create_context(standalone=True, require=330, **_egl())
         except Exception as error:  # moderngl's back ends raise bare Exception
             raise RendererMissingError(
                 "cannot open OpenGL without a display (EGL): on Debian and Ubuntu install it with "
                 f"'sudo apt-get install libegl1 libgl1 libgl1-mesa-dri'. The driver said: {error}"
             ) from error
         self._context.enable(moderngl.DEPTH_TEST)
-        self._program = self._context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
-        self._targets: dict[tuple[int, int], moderngl.Framebuffer] = {}
-        self._loaded: list[moderngl.Buffer | moderngl.TextureArray | moderngl.VertexArray] = []
+        self._program: Any = self._context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
+        self._targets: dict[tuple[int, int], Any] = {}
+        self._loaded: list[Any] = []
 
     def __enter__(self) -> Renderer:
         return self
@@ -182,7 +183,7 @@ class Renderer:
         depth, instance = both.reshape(*shape, 2)[..., 0], both.reshape(*shape, 2)[..., 1]
         return color.reshape(*shape, 3), np.ascontiguousarray(depth), np.round(instance).astype(np.uint16)
 
-    def _target(self, width: int, height: int) -> moderngl.Framebuffer:
+    def _target(self, width: int, height: int) -> Any:
         if (width, height) not in self._targets:
             self._targets[width, height] = self._context.framebuffer(
                 [
@@ -223,9 +224,10 @@ def _with_contact_shade(color: np.ndarray, depth_m: np.ndarray, camera: Pinhole)
     return np.clip(color * shade[..., None], 0, 255).astype(np.uint8)
 
 
-def _egl_names() -> dict[str, str]:
-    """Where only the versioned libraries are installed, moderngl must be told their names."""
+def _egl() -> Any:
+    """moderngl's settings; where only the versioned libraries are installed, it must be told their names."""
     return {
+        "backend": "egl",
         "libgl": ctypes.util.find_library("GL") or "libGL.so.1",
         "libegl": ctypes.util.find_library("EGL") or "libEGL.so.1",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter1d
@@ -30,8 +31,8 @@ class Walk:
     position_m: np.ndarray
     yaw: np.ndarray
 
-    def T_map_base(self, stamp_ns: int) -> np.ndarray:
-        """(4, 4) pose at a stamp, interpolated."""
+    def pose(self, stamp_ns: int) -> np.ndarray:
+        """(4, 4) T_map_base at a stamp, interpolated."""
         x, y, yaw = (
             float(np.interp(stamp_ns, self.stamp_ns, values))
             for values in (self.position_m[:, 0], self.position_m[:, 1], self.yaw)
@@ -54,7 +55,7 @@ def walk(scene: Scene, seed: int, start_ns: int, duration_s: float, rate_hz: flo
     cost = np.where(clearance_m > ROBOT_RADIUS_M, 1.0 + 0.3 / np.maximum(clearance_m, 0.05), -1.0)
     stops = [stop for room in scene.rooms for stop in _stops(room, clearance_m, origin)]
     line: list[tuple[int, int]] = []
-    for here, there in zip(stops[:-1], stops[1:], strict=True):
+    for here, there in pairwise(stops):
         route, total = route_through_array(cost, here, there)
         if not np.isfinite(total):
             raise ValueError(f"no way from {here} to {there} in this flat: try another seed")
@@ -65,8 +66,12 @@ def walk(scene: Scene, seed: int, start_ns: int, duration_s: float, rate_hz: flo
     points = gaussian_filter1d(points, rate_hz * 0.4, axis=0, mode="nearest")
     t = np.linspace(0, duration_s, count)
     swing = np.radians(35) * np.sin(2 * np.pi * t / 6.0 + rng.uniform(0, 2 * np.pi))
-    looking = gaussian_filter1d(_gaze(scene, points), rate_hz * 0.7, axis=0, mode="nearest")
-    yaw = np.unwrap(np.arctan2(looking[:, 1], looking[:, 0])) + swing
+    gaze = _gaze(scene, points)
+    # Smoothed as an angle: where the gaze turns round within a step, the robot takes its time.
+    yaw = (
+        gaussian_filter1d(np.unwrap(np.arctan2(gaze[:, 1], gaze[:, 0])), rate_hz * 1.0, mode="nearest")
+        + swing
+    )
     return Walk(start_ns + np.round(t * 1e9).astype(np.int64), points, yaw)
 
 
@@ -136,7 +141,7 @@ def _stops(room: Room, clearance_m: np.ndarray, origin: np.ndarray) -> list[tupl
 
 
 def _gaze(scene: Scene, points: np.ndarray) -> np.ndarray:
-    """(N, 2) where to look from each point: half ahead, half to the middle of the room, not at the wall nearby."""
+    """(N, 2) where to look from each point: half ahead, half to the middle of the room."""
     ahead = np.gradient(points, axis=0)
     ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-9)
     centres = np.array([room.centre_m for room in scene.rooms])
