@@ -160,29 +160,35 @@ def is_segmenter(folder: Path) -> bool:
 
 
 def _parse(path: Path) -> Description:
+    known = {field.name for field in fields(Description)}
     try:
         tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = {field.name for field in fields(Description)}
-        values: dict[str, Any] = {
-            key: tuple(v) if isinstance(v, list) else v for key, v in tree.items() if key in known
-        }
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in tree.items() if key in known}
         description = Description(**values)
+        _check(description)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise EncoderError(f"{path} does not describe a segmenter: {error}") from error
-    fits = (
-        all(isinstance(name, str) for name in description.classes)
-        and description.height > 0
-        and description.width > 0
-        and description.layout in ("NCHW", "NHWC")
-        and len(description.mean) == len(description.scale) == 3
-        and description.temperature > 0
-        and 0 < description.fill <= 1
-        and len(description.prior) in (0, len(description.classes))
-        and all(share > 0 for share in description.prior)
-    )
-    if not fits:
-        raise EncoderError(f"{path} does not describe a segmenter: a value is out of range")
     return description
+
+
+def _check(description: Description) -> None:
+    """Raises ValueError or TypeError for what does not fit."""
+    fits = {
+        "classes": len(description.classes) > 0
+        and all(isinstance(name, str) for name in description.classes),
+        "height": description.height > 0,
+        "width": description.width > 0,
+        "layout": description.layout in ("NCHW", "NHWC"),
+        "mean": len(description.mean) == 3,
+        "scale": len(description.scale) == 3,
+        "temperature": description.temperature > 0,
+        "prior": len(description.prior) in (0, len(description.classes))
+        and min(description.prior, default=1) > 0,
+        "fill": 0 < description.fill <= 1,
+    }
+    for name, good in fits.items():
+        if not good:
+            raise ValueError(f"{name} is {getattr(description, name)!r}")
 
 
 def _fingerprint(network: Path, description: Description) -> str:
