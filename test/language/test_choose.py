@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from language.test_concept_encoder import write_segmenter
+
 from ws3d_ros.language import choose, concept_encoder
 from ws3d_ros.language.choose import choose_encoder
 from ws3d_ros.language.encoder import EncoderError

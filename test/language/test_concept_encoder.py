@@ -11,6 +11,7 @@ import pytest
 import torch
 from language.tiny_onnx import color_network
 from tokenizers import Tokenizer
+
 from ws3d_ros.language.choose import choose_encoder
 from ws3d_ros.language.concept_encoder import ConceptEncoder
 from ws3d_ros.language.encoder import Encoder, EncoderError

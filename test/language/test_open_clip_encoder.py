@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+
 from ws3d_ros.language.dense import dense_features, key_key_attention, patch_size, resized_positions
 from ws3d_ros.language.encoder import Encoder, EncoderError
 from ws3d_ros.language.open_clip_encoder import (

@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import torch
 from torch import Tensor
+
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.prompts import embed
 from ws3d_ros.language.vocabulary import Vocabulary

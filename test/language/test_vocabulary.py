@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ws3d_ros import resources
 from ws3d_ros.language.vocabulary import (
     MAX_NAMES,
@@ -97,7 +98,8 @@ def test_a_file(tmp_path: Path) -> None:
     path = tmp_path / "lab.yaml"
     path.write_text(
         "background: [sky]\nunknown_color: [1, 2, 3]\n"
-        "entries:\n- robot arm\n- {name: bench, synonyms: [workbench], color: [9, 8, 7], cost: 0.5, role: target}\n"
+        "entries:\n- robot arm\n"
+        "- {name: bench, synonyms: [workbench], color: [9, 8, 7], cost: 0.5, role: target}\n"
     )
     vocabulary = Vocabulary.load(str(path))
     assert vocabulary.names == ("robot arm", "bench")
@@ -141,7 +143,7 @@ def test_faults_are_named_with_file_and_entry(tmp_path: Path, text: str) -> None
 
 
 def test_a_missing_file_and_too_many_words(tmp_path: Path) -> None:
-    with pytest.raises(VocabularyError, match="nowhere.yaml"):
+    with pytest.raises(VocabularyError, match=r"nowhere\.yaml"):
         Vocabulary.load(str(tmp_path / "nowhere.yaml"))
     with pytest.raises(VocabularyError, match=str(MAX_NAMES)):
         Vocabulary.of(f"word {i}" for i in range(MAX_NAMES + 1))

@@ -163,7 +163,9 @@ def _parse(path: Path) -> Description:
     known = {field.name for field in fields(Description)}
     try:
         tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in tree.items() if key in known}
+        values: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in tree.items() if key in known
+        }
         description = Description(**values)
         _check(description)
     except (OSError, ValueError, TypeError, AttributeError) as error:

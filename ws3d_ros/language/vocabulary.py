@@ -81,10 +81,11 @@ class Vocabulary:
         """
         names = [_clean(word) for word in words]
         known = _thesaurus()
+        taken = {name.lower() for name in names}
         entries = []
         for name in names:
             entry = {**known.get(name.lower(), {}), "name": name}
-            entry["synonyms"] = _others(entry.get("synonyms", ()), names)
+            entry["synonyms"] = [word for word in entry.get("synonyms", ()) if word.lower() not in taken]
             entries.append(entry)
         return _build({"entries": entries}, f"'{', '.join(names)}'")
 
@@ -141,11 +142,6 @@ def _thesaurus() -> dict[str, dict[str, Any]]:
             for synonym in vocabulary.synonyms[i]:
                 by_synonym.setdefault(synonym.lower(), alike)
     return {**by_synonym, **by_name}
-
-
-def _others(synonyms: Iterable[str], names: list[str]) -> list[str]:
-    taken = {name.lower() for name in names}
-    return [synonym for synonym in synonyms if synonym.lower() not in taken]
 
 
 def _read(path: Path) -> Vocabulary:
@@ -207,7 +203,7 @@ def _entry(item: Any, where: str) -> dict[str, Any]:
     synonyms = _words(item.get("synonyms", []), f"{where}: synonyms")
     return {
         "name": name,
-        "synonyms": tuple(_others(dict.fromkeys(synonyms), [name])),
+        "synonyms": tuple(word for word in dict.fromkeys(synonyms) if word.lower() != name.lower()),
         "color": _color(item.get("color", color_of(name)), f"{where}: color"),
         "role": role,
         "cost": float(cost),
