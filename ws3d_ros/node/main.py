@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 # Before torch is imported: OpenMP threads that spin while they wait steal the time of everything
 # else on a robot's computer.
@@ -23,6 +24,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 
 from ws3d_ros.config import ConfigError
+
+if TYPE_CHECKING:
+    from ws3d_ros.node.perception_node import PerceptionNode
 
 OK, BUG, BAD_PARAMETER, NOT_CONFIGURED = 0, 1, 2, 3
 END_WITHIN_S = 1.8
@@ -49,12 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while rclpy.ok():
-            try:
-                executor.spin()
-            except ExternalShutdownException:
-                break
-            except Exception as error:
-                node.survive(error)
+            spin(executor, node)
     except (ConfigError, ParameterException) as error:
         log.fatal(str(error))
         return BAD_PARAMETER
@@ -68,6 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             node.end()
         rclpy.try_shutdown()
     return OK
+
+
+def spin(executor: SingleThreadedExecutor, node: PerceptionNode) -> None:
+    """Runs callbacks until ROS shuts down or one of them raises."""
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    except Exception as error:
+        node.survive(error)
 
 
 def end_soon() -> None:

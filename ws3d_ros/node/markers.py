@@ -22,20 +22,20 @@ class MarkerBoard:
 
     def __init__(self) -> None:
         self._shown: set[int] = set()
-
-    def wipe(self, header: Header) -> MarkerArray:
-        """Deletes everything, also what an earlier run of the node left."""
-        self._shown = set()
-        return MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
+        self._is_new = True
 
     def update(
         self, instances: Sequence[Instance], names: Sequence[str], colors: np.ndarray, header: Header
     ) -> MarkerArray:
         """Adds or changes the objects that are there, deletes those that are not any more.
 
+        The first time it deletes everything before: an earlier run may have left its markers.
+
         Args:
             names, colors: name and (C, 3) uint8 colour of each label, ``unknown`` first.
         """
+        wipe = [Marker(header=header, action=Marker.DELETEALL)] if self._is_new else []
+        self._is_new = False
         here = {instance.id for instance in instances}
         gone = [
             Marker(header=header, ns=ns, id=old, action=Marker.DELETE)
@@ -51,7 +51,7 @@ class MarkerBoard:
                 text(instance, names[instance.label], header),
             )
         ]
-        return MarkerArray(markers=gone + shown)
+        return MarkerArray(markers=wipe + gone + shown)
 
 
 def box(instance: Instance, color: np.ndarray, header: Header) -> Marker:

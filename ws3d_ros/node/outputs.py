@@ -25,6 +25,8 @@ NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+EVERY = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+"""For markers: each message says what is gone since the one before."""
 REMEMBERED_LATENCIES = 200
 
 
@@ -39,7 +41,7 @@ class Outputs:
         create = node.create_lifecycle_publisher
         self._cloud = create(PointCloud2, "~/semantic_cloud", NEWEST)
         self._map = create(PointCloud2, "~/semantic_map", LATCHED)
-        self._markers = create(MarkerArray, "~/markers", NEWEST)
+        self._markers = create(MarkerArray, "~/markers", EVERY)
         self._shown_s = 0.0
         self._vocabulary = create(VocabularyMessage, "~/vocabulary", LATCHED)
 
@@ -47,9 +49,9 @@ class Outputs:
         """How many listen to what is made from the window."""
         return self._cloud.get_subscription_count() + self._markers.get_subscription_count()
 
-    def wipe_markers(self) -> None:
-        """An empty board in RViz, whatever was shown before."""
-        self._publish(self._markers, self._board.wipe(self.header()))
+    def restart(self) -> None:
+        """After activation: whatever RViz showed before goes."""
+        self._board = MarkerBoard()
 
     def publish_vocabulary(self, words: Vocabulary, space: str, encoder: str) -> None:
         """``~/vocabulary``, also for those who come later."""

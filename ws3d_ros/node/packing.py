@@ -9,8 +9,10 @@ from __future__ import annotations
 import array
 
 import numpy as np
+import torch
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
+from torch import Tensor
 
 from ws3d_ros.reconstruction.window import Window
 
@@ -57,24 +59,28 @@ def pack_points(window: Window, palette: np.ndarray) -> np.ndarray:
     xyz = window.points_m.cpu().numpy()
     points = np.empty(len(label), POINT)
     points["x"], points["y"], points["z"] = xyz[:, 0], xyz[:, 1], xyz[:, 2]
-    points["rgb"] = palette[label]
+    points["rgb"] = palette.take(label)
     points["label"] = label
     points["instance"] = window.instance.cpu().numpy()
     points["confidence"] = window.confidence.cpu().numpy()
-    points["rgb_camera"] = _pack_camera_color(window.color.cpu().numpy())
+    points["rgb_camera"] = _pack_camera_color(window.color)
     return points
 
 
-def _pack_camera_color(color: np.ndarray) -> np.ndarray:
+def _pack_camera_color(color: Tensor) -> np.ndarray:
     """(N, 3) float32 RGB 0..255, NaN where unseen, to (N,) uint32 0xAARRGGBB."""
-    seen = ~np.isnan(color[:, 0])
-    wide = np.where(seen[:, None], color + 0.5, 0.0).clip(0, 255).astype(np.uint32)
-    return seen.astype(np.uint32) * 0xFF000000 | wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2]
+    # One product instead of shifts: whole numbers below 2**24 are exact in float32.
+    places = torch.tensor([65536.0, 256.0, 1.0], device=color.device)
+    rgb = (color.nan_to_num().add_(0.5).floor_() @ places).to(torch.int32)
+    alpha = torch.where(color[:, 0].isnan(), 0, -1 << 24).to(torch.int32)
+    return (rgb | alpha).cpu().numpy().view(np.uint32)
 
 
 def pack_cloud(points: np.ndarray, header: Header) -> PointCloud2:
     """A cloud message of (N,) :data:`POINT`, unorganised, without invalid points."""
-    return PointCloud2(
+    data = array.array("B")
+    data.frombytes(points.view(np.uint8).data)
+    cloud = PointCloud2(
         header=header,
         height=1,
         width=len(points),
@@ -82,6 +88,7 @@ def pack_cloud(points: np.ndarray, header: Header) -> PointCloud2:
         is_bigendian=False,
         point_step=POINT.itemsize,
         row_step=POINT.itemsize * len(points),
-        data=array.array("B", points.tobytes()),
         is_dense=True,
     )
+    cloud.data = data  # not in the constructor, which copies element by element
+    return cloud

@@ -158,7 +158,7 @@ class PerceptionNode(LifecycleNode):
             self._every(config.output.map_period_s, self._publish_map),
         ]
         self._activity = Activity(ingest, timers)
-        core.outputs.wipe_markers()
+        core.outputs.restart()
         self._tell_words(core.engine.words)
         self.get_logger().info("active")
         return result

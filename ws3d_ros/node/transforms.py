@@ -107,13 +107,14 @@ class Tf2Transforms:
     def lookup(self, target: str, source: str, stamp_ns: int) -> FloatArray:
         target, source = bare(target), bare(source)
         try:
-            found = self.buffer.lookup_transform_core(target, source, Time(nanoseconds=stamp_ns).to_msg())
+            found = self.buffer.lookup_transform_core(target, source, Time(nanoseconds=stamp_ns))
         except tf2_ros.LookupException as error:
             raise TransformError("unknown_frame", str(error)) from error
         except tf2_ros.ConnectivityException as error:
             raise TransformError("disconnected", str(error)) from error
         except tf2_ros.ExtrapolationException as error:
-            reason = "too_old" if "into the past" in str(error) else "too_new"
+            newest = self.buffer.get_latest_common_time(target, source)
+            reason = "too_new" if stamp_ns > newest.nanoseconds else "too_old"
             raise TransformError(reason, str(error)) from error
         t, q = found.transform.translation, found.transform.rotation
         return pose_matrix((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
