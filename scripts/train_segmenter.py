@@ -4,6 +4,7 @@
     train_segmenter.py render --rooms 600     # pictures into runs/segmenter/rooms, can go on while training
     train_segmenter.py train --minutes 50     # checkpoint in runs/segmenter/last.pt after each round
     train_segmenter.py export                 # ws3d_ros/language/data/segmenter/segmenter.onnx
+    train_segmenter.py evaluate               # what that is worth on samples/room
 
 Rendering needs Debian's sweethome3d-furniture, libegl1 and `pip install .[scenes]`; the export
 needs `pip install .[train]`. One core is enough.
@@ -11,15 +12,22 @@ needs `pip install .[train]`. One core is enough.
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 import typer
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
 
+from ws3d_ros.language.segmenter import Segmenter
 from ws3d_ros.training import segmenter
+from ws3d_ros.training.scenes.bag import COLOR, INSTANCES
 from ws3d_ros.training.scenes.classes import CLASSES
 from ws3d_ros.training.scenes.render import Renderer
 
@@ -97,12 +105,51 @@ def export(run: Path = RUN, output: Path = OUTPUT) -> None:
     """Writes the ONNX file and prints what the checkpoint is worth on rooms it never saw."""
     model = segmenter.Segmenter(len(CLASSES))
     model.load_state_dict(torch.load(run / "last.pt", weights_only=True))
-    segmenter.export(model, output)
-    accuracy, miou, iou = _scores(segmenter.confusion(model, _rooms(run)[0], views=10))
+    held_out = _rooms(run)[0]
+    temperature = segmenter.fit_temperature(model, held_out[20:])
+    segmenter.export(model, temperature, output)
+    accuracy, miou, iou = _scores(segmenter.confusion(model, held_out[:20], views=10))
+    print(f"temperature {temperature}")
     print(f"held-out rooms: accuracy {accuracy:.3f}, mIoU {miou:.3f}")
     for index in torch.argsort(iou, descending=True).tolist():
         print(f"  {CLASSES[index]:18s} {iou[index]:.3f}")
     print(f"{output / 'segmenter.onnx'}: {(output / 'segmenter.onnx').stat().st_size / 2**20:.2f} MiB")
+
+
+@app.command()
+def evaluate(bag: Path = ROOT / "samples" / "room", model: Path = OUTPUT) -> None:
+    """What the shipped file is worth on the frames of a recording by make_sample_bag.py."""
+    network = Segmenter(model, threads=1)
+    things = json.loads((bag / "ground_truth.json").read_text())["instances"]
+    class_of = np.full(len(things) + 1, -1)
+    for number, thing in things.items():
+        class_of[int(number)] = CLASSES.index(thing["class"])
+    counts = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
+    for color, instance in _labelled_frames(bag):
+        image = torch.from_numpy(color).permute(2, 0, 1)[None].float() / 255.0
+        guess = F.interpolate(network.probabilities(image), instance.shape, mode="bilinear").argmax(1)[0]
+        truth = torch.from_numpy(class_of[instance])
+        both = truth[truth >= 0] * len(CLASSES) + guess[truth >= 0]
+        counts += torch.bincount(both, minlength=counts.numel()).view_as(counts)
+    accuracy, miou, iou = _scores(counts)
+    print(f"{bag.name}: accuracy {accuracy:.3f}, mIoU {miou:.3f}")
+    for index in torch.nonzero(counts.sum(1)).flatten().tolist():
+        print(f"  {CLASSES[index]:18s} {iou[index]:.3f}")
+
+
+def _labelled_frames(bag: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(H, W, 3) uint8 RGB and (H, W) uint16 instances."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    colors: dict[int, np.ndarray] = {}
+    with Reader(bag) as reader:
+        wanted = [c for c in reader.connections if c.topic in (COLOR, INSTANCES)]
+        for connection, stamp_ns, raw in reader.messages(wanted):
+            data = store.deserialize_cdr(raw, connection.msgtype).data
+            picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+            if connection.topic == COLOR:
+                colors[stamp_ns] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            else:
+                yield colors.pop(stamp_ns), picture
 
 
 def _rooms(run: Path) -> tuple[list[Path], list[Path]]:

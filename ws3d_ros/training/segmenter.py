@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ws3d_ros.sensors.frame import Pinhole
 from ws3d_ros.training.scenes.classes import CLASSES
+from ws3d_ros.training.scenes.furniture import catalogue, credits
 from ws3d_ros.training.scenes.render import Renderer
 from ws3d_ros.training.scenes.room import make_scene
 from ws3d_ros.training.scenes.trajectory import random_pose
@@ -122,8 +123,7 @@ def batches(files: list[Path], size: int, rng: np.random.Generator) -> Iterator[
             room, view = index[row]
             pictures.append(_augmented(np.asarray(rooms[room][view]), rng))
         stack = np.stack(pictures)
-        images = torch.from_numpy(stack[..., :3]).permute(0, 3, 1, 2).float() / 255.0
-        yield images, torch.from_numpy(stack[:, 2::4, 2::4, 3].astype(np.int64))
+        yield _images(torch.from_numpy(stack)), torch.from_numpy(stack[:, 2::4, 2::4, 3].astype(np.int64))
 
 
 def class_weights(files: list[Path]) -> Tensor:
@@ -144,15 +144,29 @@ def confusion(model: nn.Module, files: list[Path], views: int = 4) -> Tensor:
     with torch.inference_mode():
         for file in files:
             stack = torch.from_numpy(np.load(file)[:views])
-            guess = model(stack[..., :3].permute(0, 3, 1, 2).float() / 255.0).argmax(1)
+            guess = model(_images(stack)).argmax(1)
             truth = stack[:, 2::4, 2::4, 3].long()
             known = truth != IGNORE
             total += torch.bincount(truth[known] * len(CLASSES) + guess[known], minlength=len(total))
     return total.view(len(CLASSES), -1)
 
 
-def export(model: Segmenter, folder: Path) -> None:
-    """Writes ``segmenter.onnx`` (weights in half precision) and ``segmenter.json`` beside it."""
+def fit_temperature(model: nn.Module, files: list[Path]) -> float:
+    """What logits must be divided by to be calibrated on these rooms (Guo et al., ICML 2017)."""
+    model.eval()
+    logits, truth = [], []
+    with torch.inference_mode():
+        for file in files:
+            stack = torch.from_numpy(np.load(file)[:2])
+            logits.append(model(_images(stack)).permute(0, 2, 3, 1)[:, ::4, ::4].reshape(-1, len(CLASSES)))
+            truth.append(stack[:, 2::16, 2::16, 3].reshape(-1).long())
+    scores, labels = torch.cat(logits), torch.cat(truth)
+    losses = {t: F.cross_entropy(scores / t, labels, ignore_index=IGNORE) for t in np.arange(0.4, 3.0, 0.05)}
+    return round(float(min(losses, key=lambda t: losses[t])), 2)
+
+
+def export(model: Segmenter, temperature: float, folder: Path) -> None:
+    """Writes ``segmenter.onnx`` (weights in half precision), ``segmenter.json`` and ``CREDITS.md``."""
     import onnx
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,9 +191,16 @@ def export(model: Segmenter, folder: Path) -> None:
         "input": "image",
         "mean": [0.0, 0.0, 0.0],
         "scale": [1.0, 1.0, 1.0],
+        "temperature": temperature,
         "licence": LICENCE,
     }
     (folder / "segmenter.json").write_text(json.dumps(about, indent=1) + "\n")
+    names = "".join(f"- {line}\n" for line in credits(catalogue()))
+    (folder / "CREDITS.md").write_text(
+        "# Credits\n\nThe network was trained on renderings of random rooms with these furniture models\n"
+        "of the Sweet Home 3D catalogues (Debian package sweethome3d-furniture), scaled, coloured and\n"
+        f"placed by a program. CC-BY 3.0: https://creativecommons.org/licenses/by/3.0/\n\n{names}"
+    )
 
 
 def _halve(graph: object) -> None:
@@ -197,6 +218,11 @@ def _halve(graph: object) -> None:
     nodes = list(graph.graph.node)  # type: ignore[attr-defined]
     del graph.graph.node[:]  # type: ignore[attr-defined]
     graph.graph.node.extend(casts + nodes)  # type: ignore[attr-defined]
+
+
+def _images(stack: Tensor) -> Tensor:
+    """(B, H, W, 4) uint8 pictures to (B, 3, H, W) float32 in 0..1."""
+    return stack[..., :3].permute(0, 3, 1, 2).float() / 255.0
 
 
 def _augmented(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
