@@ -119,13 +119,24 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         name=NAME,
         namespace=namespace,
         output="screen",
-        parameters=[*([said["params_file"]] if said["params_file"] else []), parameters(said)],
+        parameters=[*params_files(said["params_file"]), parameters(said)],
         remappings=[(topic, said[name]) for name, (topic, _) in TOPICS.items() if said[name]],
         ros_arguments=["--log-level", f"{logger(namespace)}:={said['log_level']}"],
         respawn=said["respawn"] == "true",
         respawn_delay=RESPAWN_DELAY_S,
     )
     return [perception, *([rviz(said, namespace)] if said["rviz"] == "true" else [])]
+
+
+def params_files(path: str) -> list[str]:
+    """The parameters' file, if one was given. launch_ros would start without a file that is missing.
+
+    Raises:
+        FileNotFoundError: it is missing.
+    """
+    if path and not Path(path).is_file():
+        raise FileNotFoundError(f"params_file: there is no file '{path}'")
+    return [path] if path else []
 
 
 def parameters(said: dict[str, str]) -> dict[str, Any]:

@@ -74,10 +74,11 @@ if os.environ.get("STAND_IN_BECOMES_ACTIVE"):
     from rclpy.lifecycle import LifecycleNode
     rclpy.init()
     node = LifecycleNode("ws3d")
-    rclpy.spin_once(node, timeout_sec=1.5)  # until launch has found its events
+    while node.count_subscribers("/ws3d/transition_event") == 0:  # launch listens for it
+        time.sleep(0.05)
     node.trigger_configure()
     node.trigger_activate()
-    time.sleep(0.5)
+    time.sleep(1.0)  # a reliable event needs its sender for a moment
 """
 
 
@@ -268,6 +269,12 @@ def test_arguments_arrive_with_their_types(bench: Bench) -> None:
 @needs_launch
 def test_wrong_choice_is_refused(bench: Bench) -> None:
     assert "autostart" in bench.launch("perception", "autostart:=maybe")
+    assert bench.calls() == []
+
+
+@needs_launch
+def test_missing_parameters_file_is_refused(bench: Bench) -> None:
+    assert "there is no file '/no/such.yaml'" in bench.launch("perception", "params_file:=/no/such.yaml")
     assert bench.calls() == []
 
 
