@@ -126,7 +126,7 @@ class SemanticsConfig:
     unknown_below: float = option(
         0.05, "Labels with less confidence become unknown.", low=0.0, high=1.0, live=True
     )
-    smoothing_sweeps: int = option(3, "Sweeps that let neighbouring voxels agree. 0: none.", low=0, high=50)
+    smoothing_sweeps: int = option(10, "Sweeps that let neighbouring voxels agree. 0: none.", low=0, high=50)
     threads: int = option(
         0, "CPU threads for the encoder. 0: half of the cores, at least one.", low=0, high=256
     )

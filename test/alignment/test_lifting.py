@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 from windows import VOXEL_M, box_cells, window
-from ws3d_ros.rendering.splat import Views
 
 from ws3d_ros.alignment.lifting import depth_edges, lift, paint, sample_grid, viewing_cosine, visible
 from ws3d_ros.reconstruction.window import Window
+from ws3d_ros.rendering.splat import Views
 from ws3d_ros.sensors.frame import Frame, Pinhole
 
 CAMERA = Pinhole(24, 18, 20.0, 20.0, 11.5, 8.5)
@@ -59,7 +59,7 @@ def edge(depth: np.ndarray, v: int, u: int) -> bool:
 def plain_lift(
     win: Window, views: Views, frame: Frame, dense: Tensor, words: Tensor
 ) -> dict[int, tuple[np.ndarray, float]]:
-    """Key -> (feature sum, weight sum), pixel by pixel in float64."""
+    """Key -> (feature sum, weight sum), divided by the number of pixels; pixel by pixel in float64."""
     grid = dense.double().numpy()
     logits = SCALE * np.einsum("kyx,ck->cyx", grid, words.double().numpy())
     p = np.exp(logits - logits.max(0))
@@ -68,7 +68,7 @@ def plain_lift(
     rendered = views.depth_m[0].double().numpy()
     height, width = rendered.shape
     small = frame.camera.scaled_to(width, height)
-    result: dict[int, tuple[np.ndarray, float]] = {}
+    result: dict[int, tuple[np.ndarray, float, int]] = {}
     for v in range(height):
         for u in range(width):
             row, z = int(views.id[0, v, u]), rendered[v, u]
@@ -84,10 +84,10 @@ def plain_lift(
             normal = views.normal[0, v, u].double().numpy()
             cosine = max(-normal @ ray / np.linalg.norm(ray), 0.1) if normal.any() else 0.5
             weight = cosine * bilinear(sure, v, u, height, width)[0] / (1 + (z / 3.0) ** 2)
-            feature, total = result.get(int(win.keys[row]), (np.zeros(len(grid)), 0.0))
+            feature, total, pixels = result.get(int(win.keys[row]), (np.zeros(len(grid)), 0.0, 0))
             feature = feature + weight * bilinear(grid, v, u, height, width)
-            result[int(win.keys[row])] = (feature, total + weight)
-    return result
+            result[int(win.keys[row])] = (feature, total + weight, pixels + 1)
+    return {key: (feature / pixels, total / pixels) for key, (feature, total, pixels) in result.items()}
 
 
 @pytest.mark.parametrize("with_depth", [True, False])
@@ -105,6 +105,22 @@ def test_agrees_with_a_loop_over_pixels(with_depth: bool) -> None:
         # float32 against float64
         np.testing.assert_allclose(total.numpy(), expected[key][0], atol=1e-4)
         np.testing.assert_allclose(float(weight), expected[key][1], atol=1e-5)
+
+
+def test_a_nearer_look_counts_once() -> None:
+    """Twice the pixels, the same evidence."""
+    win, _, frame, dense, words = wall()
+    row = torch.full((1, 9, 12), 7, dtype=torch.int32)
+    flat = Views(row, torch.full((1, 9, 12), 2.0), None, torch.tensor([-1.0, 0, 0]).expand(1, 9, 12, 3))
+    half = replace(flat, id=torch.where(torch.arange(12) % 2 == 0, row, -1))
+    grid = torch.ones_like(dense)
+    weights = []
+    for seen in (flat, half):
+        weight = lift(grid, seen, replace(frame, depth_m=None), win, words, SCALE).feature_weight
+        assert weight is not None
+        weights.append(float(weight))
+    # Cosines differ a little from one column to the next.
+    assert weights[0] == pytest.approx(weights[1], rel=0.02)
 
 
 def test_a_voxel_behind_something_gets_nothing() -> None:

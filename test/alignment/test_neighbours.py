@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from windows import random_cells, window
-from ws3d_ros.reconstruction.voxel_map import unpack_keys
 
 from ws3d_ros.alignment.neighbours import OFFSETS, neighbour_table
+from ws3d_ros.reconstruction.voxel_map import unpack_keys
 
 
 @settings(deadline=None, max_examples=25)

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from windows import box_cells, random_cells, window
-from ws3d_ros.reconstruction.voxel_map import unpack_keys
 
 from ws3d_ros.alignment.neighbours import neighbour_table
-from ws3d_ros.alignment.regularise import COLOR_SPREAD, NORMAL_SPREAD, affinity, smooth, trust_in
+from ws3d_ros.alignment.regularise import COLOR_SPREAD, HALF_TRUST, NORMAL_SPREAD, affinity, smooth, trust_in
+from ws3d_ros.reconstruction.voxel_map import unpack_keys
 from ws3d_ros.reconstruction.window import Window
 
 
@@ -109,7 +109,7 @@ def test_no_sweeps_change_nothing_that_was_seen() -> None:
 
 
 def test_trust_grows_with_evidence_and_never_closes_the_ears() -> None:
-    trust = trust_in(torch.tensor([0.0, 1.0, 10.0, 1e6]))
+    trust = trust_in(torch.tensor([0.0, 1.0, HALF_TRUST, 1e6]))
     assert trust[0] == 0
     assert trust[2] == 0.5
     assert (trust.diff() > 0).all()

@@ -21,13 +21,14 @@ GRAZING_COSINE = 0.1
 def lift(
     dense: Tensor, views: Views, frame: Frame, window: Window, words: Tensor, logit_scale: float
 ) -> Patch:
-    """Sums of the image's features over the voxels that it shows.
+    """What the image adds to the features of the voxels that it shows.
 
-    Each pixel gives its feature to the voxel that the rendered view names, with the weight
+    Each pixel speaks for the voxel that the rendered view names, with the weight
     ``visible * cos(theta) * (1 - H(p) / log C) / (1 + (z / z0)^2)``: little from afar, from the
     side, or where the words are undecided; nothing on depth edges, where image and voxel may
     belong to different things, and nothing where the measured depth says that something else
-    is in front or that the voxel is gone.
+    is in front or that the voxel is gone. A voxel's evidence is the mean over its pixels and not
+    their sum: they are parts of one impression, however many there are.
 
     Args:
         dense: (K, h, w) float32 compressed features; the grid covers the image edge to edge.
@@ -38,7 +39,7 @@ def lift(
         logit_scale: of the encoder.
 
     Returns:
-        Patch of the voxels that received any weight: keys, feature_sum (M, K), feature_weight (M,).
+        Patch of the voxels that received any weight: keys, feature_sum (M, K), feature_weight (M,) in 0..1.
     """
     assert views.normal is not None
     row = views.id[0].long()
@@ -53,13 +54,14 @@ def lift(
     used = (row >= 0) & (weight > 0)
     row, weight, feature = row[used], weight[used], feature[:, used].T
 
-    total = torch.zeros(len(window), device=weight.device).index_add_(0, row, weight)
-    touched = torch.nonzero(total)[:, 0]
-    place = torch.empty_like(total, dtype=torch.int64)
+    pixels = torch.bincount(row, minlength=len(window))
+    touched = pixels.nonzero()[:, 0]
+    place = torch.empty_like(pixels)
     place[touched] = torch.arange(len(touched), device=place.device)
-    feature_sum = torch.zeros(len(touched), dense.shape[0], device=weight.device)
-    feature_sum.index_add_(0, place[row], feature * weight[:, None])
-    return Patch(window.keys[touched], feature_sum=feature_sum, feature_weight=total[touched])
+    total = torch.zeros(len(touched), dense.shape[0] + 1, device=weight.device)
+    total.index_add_(0, place[row], torch.cat([feature * weight[:, None], weight[:, None]], dim=1))
+    total /= pixels[touched, None]
+    return Patch(window.keys[touched], feature_sum=total[:, :-1], feature_weight=total[:, -1])
 
 
 def paint(color: Tensor, views: Views, window: Window) -> tuple[Tensor, Tensor, Tensor]:

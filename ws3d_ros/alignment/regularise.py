@@ -20,8 +20,8 @@ NORMAL_SPREAD = 0.25
 """Difference 1 - |cos| of two normals at which the affinity has fallen to 1/e: about 41 degrees."""
 COLOR_SPREAD = 20.0
 """Colour difference (Euclidean, 0..255 RGB) at which the affinity has fallen to 1/e."""
-HALF_TRUST = 10.0
-"""Feature weight (in pixels seen from near and squarely) at which a voxel relies on itself by half."""
+HALF_TRUST = 3.0
+"""Feature weight (in views from near, squarely and sure) at which a voxel relies on itself by half."""
 
 
 def affinity(window: Window, table: Tensor) -> Tensor:
