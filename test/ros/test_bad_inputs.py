@@ -11,7 +11,17 @@ from graph import BEST_EFFORT, MAP, Camera, NodeProcess, Robot, camera_info, clo
 from room import sweep
 from sensor_msgs.msg import CameraInfo
 
-CAMERAS = ("good", "wrong_unit", "zeros", "no_tf", "late_tf", "best_effort", "color_only", "headless")
+CAMERAS = (
+    "good",
+    "wrong_unit",
+    "zeros",
+    "no_tf",
+    "late_tf",
+    "best_effort",
+    "color_only",
+    "headless",
+    "uncalibrated",
+)
 LIDARS = ("lidar", "empty", "no_x")
 
 
@@ -199,3 +209,13 @@ def test_a_bag_that_loops(robot: Robot, node: NodeProcess) -> None:
         # The shot that shows the jump may be lost with the past.
         robot.wait(lambda used=used: robot.counts("good")[1] >= used + 8, "the next pass is used")
     expect_message(robot, node, "time jumped back by")
+
+
+def test_no_camera_info_at_all(robot: Robot, node: NodeProcess) -> None:
+    camera = Camera(robot, "uncalibrated")
+    play(
+        robot,
+        lambda: dropped(robot, "uncalibrated", "no_camera_info") > 3,
+        lambda stamp_s: camera.shoot(stamp_s, 0.0, info=False),
+    )
+    expect_message(robot, node, "uncalibrated", "no camera_info has come")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,8 +13,10 @@ from sensor_msgs.msg import CameraInfo
 
 from ws3d_ros.node.codecs import AnyImage, Shot, stamp_ns
 from ws3d_ros.node.inputs import Input
-from ws3d_ros.sensors.pairing import Dropped, Paired, Pairer
+from ws3d_ros.sensors.pairing import Dropped, Pair, Paired, Pairer
 
+KEPT_UNCALIBRATED = 5
+"""Pairs that wait for the first camera_info, which may be slower than the first image."""
 UNPAIRED_S = 2.0
 """Without any pair for so long, images without a partner are a problem."""
 
@@ -50,6 +53,7 @@ class CameraSource:
         self.depth_info = Input(node, f"{name}/depth/camera_info", "info", partial(self._on_info, "depth"))
         self.inputs = (self.color, self.depth, self.color_info, self.depth_info)
         self._infos: dict[str, CameraInfo] = {}
+        self._uncalibrated: deque[Pair[AnyImage, AnyImage]] = deque()
         self._came = False
         self._paired_s = -UNPAIRED_S
         self._sides: tuple[str, ...] = ()
@@ -77,16 +81,21 @@ class CameraSource:
 
     def restart(self) -> None:
         """Forgets what waits, when time jumped back."""
+        self._uncalibrated.clear()
         if self._pairer is not None:
             self._on_dropped(self._pairer.clear(), False)
 
     def needed(self) -> list[Input]:
         """Topics without which something is missing: both images, and the calibration of what came."""
-        calibrated = "color" in self._infos or ("color" not in self._sides and "depth" in self._infos)
-        return [self.color, self.depth, *([self.color_info] if self._came and not calibrated else [])]
+        lacks_info = self._came and not self._is_calibrated()
+        return [self.color, self.depth, *([self.color_info] if lacks_info else [])]
+
+    def _is_calibrated(self) -> bool:
+        return "color" in self._infos or ("color" not in self._sides and "depth" in self._infos)
 
     def _on_info(self, side: str, message: CameraInfo) -> None:
         self._infos[side] = message
+        self._release()
 
     def _on_side(self, side: str, message: AnyImage) -> None:
         if not self._on_image(f"{self.name}/{side}/image", message):
@@ -102,8 +111,17 @@ class CameraSource:
 
     def _let_go(self, paired: Paired[AnyImage, AnyImage]) -> None:
         now_s = time.monotonic()
-        for pair in paired.pairs:
+        if paired.pairs:
             self._paired_s = now_s
+        self._uncalibrated.extend(paired.pairs)
+        self._release()
+        # Where colour comes more often than depth, images without a partner are no fault.
+        self._on_dropped(paired.dropped, now_s - self._paired_s > UNPAIRED_S)
+
+    def _release(self) -> None:
+        """Hands pairs on; the first ones wait for their calibration, as long as these are few."""
+        while self._uncalibrated and (self._is_calibrated() or len(self._uncalibrated) > KEPT_UNCALIBRATED):
+            pair = self._uncalibrated.popleft()
             shot = Shot(
                 sensor=self.name,
                 color=pair.color,
@@ -114,8 +132,6 @@ class CameraSource:
                 depth_rectified=is_rectified(self.depth),
             )
             self._on_shot(pair.stamp_ns, shot)
-        # Where colour comes more often than depth, images without a partner are no fault.
-        self._on_dropped(paired.dropped, now_s - self._paired_s > UNPAIRED_S)
 
 
 def is_rectified(source: Input) -> bool:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 # Before torch is imported: OpenMP threads that spin while they wait steal the time of everything
@@ -35,42 +35,49 @@ END_WITHIN_S = 1.8
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the node until a signal ends it; returns the exit code."""
     log = get_logger("ws3d")
+    code = OK
     try:
         rclpy.init(args=list(sys.argv if arguments is None else arguments))
     except Exception as error:
         log.fatal(f"ROS does not accept the arguments: {error}")
         return BAD_PARAMETER
-    # A signal may find the main thread inside a long call (an encoder that loads); the end has a deadline.
-    rclpy.get_default_context().on_shutdown(end_soon)
+    # A signal may find a thread inside a long call (an encoder that loads); the end has a deadline.
+    rclpy.get_default_context().on_shutdown(lambda: end_soon(lambda: code))
     node = None
     try:
         # Heavy imports come after the arguments were accepted.
         from ws3d_ros.node.perception_node import PerceptionNode
 
         node = PerceptionNode()
-        if not node.autostart():
-            return NOT_CONFIGURED
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while rclpy.ok():
-            spin(executor, node)
+        if node.autostart():
+            spin(node)
+        else:
+            code = NOT_CONFIGURED
     except (ConfigError, ParameterException) as error:
         log.fatal(str(error))
-        return BAD_PARAMETER
+        code = BAD_PARAMETER
     except KeyboardInterrupt:
         pass
     finally:
         # A second Ctrl-C must not interrupt the clean-up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if node is not None:
-            node.end()
+        ended = node is None or node.end()
         rclpy.try_shutdown()
-    return OK
+    if not ended:
+        os._exit(code)  # Python cannot end while a thread is inside native code
+    return code
 
 
-def spin(executor: SingleThreadedExecutor, node: PerceptionNode) -> None:
-    """Runs callbacks until ROS shuts down or one of them raises."""
+def spin(node: PerceptionNode) -> None:
+    """Runs callbacks until ROS shuts down. A callback that raises ends nothing else."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while rclpy.ok():
+        spin_until_error(executor, node)
+
+
+def spin_until_error(executor: SingleThreadedExecutor, node: PerceptionNode) -> None:
     try:
         executor.spin()
     except ExternalShutdownException:
@@ -79,9 +86,9 @@ def spin(executor: SingleThreadedExecutor, node: PerceptionNode) -> None:
         node.survive(error)
 
 
-def end_soon() -> None:
-    """Ends the process even if a thread is still busy in native code."""
-    timer = threading.Timer(END_WITHIN_S, os._exit, [OK])
+def end_soon(code: Callable[[], int]) -> None:
+    """Ends the process even if a thread is still busy then."""
+    timer = threading.Timer(END_WITHIN_S, lambda: os._exit(code()))
     timer.daemon = True
     timer.start()
 

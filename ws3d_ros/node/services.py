@@ -25,7 +25,7 @@ class Services:
         self._engine = engine
         self._on_words = on_words
         self._services = [
-            node.create_service(SetVocabulary, "~/set_vocabulary", self._set_vocabulary),
+            node.create_service(SetVocabulary, "~/set_vocabulary", self._set_vocabulary),  # type: ignore[misc]
             node.create_service(Trigger, "~/clear_map", self._clear_map),
         ]
 

@@ -49,6 +49,7 @@ def percentiles(values: Sequence[float]) -> tuple[float, float]:
 def status_message(health: Health, header: Header) -> PipelineStatus:
     """The message on ``~/status``."""
     latency_p50, latency_p95 = percentiles(health.latencies_ms)
+    rss_bytes = int(psutil.Process().memory_info().rss)
     return PipelineStatus(
         header=header,
         state=health.state,
@@ -75,8 +76,9 @@ def status_message(health: Health, header: Header) -> PipelineStatus:
         voxels=int(health.voxels),
         map_bytes=int(health.map_bytes),
         budget_bytes=int(health.budget_bytes),
-        rss_bytes=int(psutil.Process().memory_info().rss),
-        peak_rss_bytes=int(peak_memory_bytes()),
+        rss_bytes=rss_bytes,
+        # Linux updates the peak a little late.
+        peak_rss_bytes=max(rss_bytes, int(peak_memory_bytes())),
         encoder=health.encoder,
         encoder_why=health.encoder_why,
         latency_p50_ms=latency_p50,
