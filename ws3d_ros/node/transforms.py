@@ -53,7 +53,11 @@ def listen(node: Node, watch: TimeWatch, warn: Callable[[str, str], object]) -> 
         watch: is shown the stamps, where the messages pass through our hands.
         warn: is told, with a key, about transforms that are refused.
     """
-    return Tf2Transforms(node) if tf2_ros is not None else OwnTransforms(node, watch, warn)
+    if tf2_ros is not None:
+        node.get_logger().info("transforms by tf2_ros")
+        return Tf2Transforms(node)
+    node.get_logger().info("transforms by the package's own buffer (tf2_ros is not installed)")
+    return OwnTransforms(node, watch, warn)
 
 
 class OwnTransforms:
@@ -113,11 +117,25 @@ class Tf2Transforms:
         except tf2_ros.ConnectivityException as error:
             raise TransformError("disconnected", str(error)) from error
         except tf2_ros.ExtrapolationException as error:
-            newest = self.buffer.get_latest_common_time(target, source)
-            reason = "too_new" if stamp_ns > newest.nanoseconds else "too_old"
-            raise TransformError(reason, str(error)) from error
+            raise TransformError(self._extrapolation(target, source, stamp_ns), str(error)) from error
         t, q = found.transform.translation, found.transform.rotation
         return pose_matrix((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+
+    def _extrapolation(self, target: str, source: str, stamp_ns: int) -> str:
+        """On which side of its memory tf2 would have to extrapolate."""
+        try:
+            newest = self.buffer.get_latest_common_time(target, source)
+        except tf2_ros.TransformException:
+            return "disconnected"  # a moving link was forgotten when time jumped back
+        return "too_new" if stamp_ns > newest.nanoseconds else "too_old"
+
+    def _why_beyond(self, target: str, source: str, stamp_ns: int) -> str:
+        """The reason of a refused extrapolation, which tf2 tells in words only."""
+        try:
+            newest = self.buffer.get_latest_common_time(target, source)
+        except tf2_ros.TransformException:
+            return "disconnected"  # a cleared buffer knows the frames still, but no link
+        return "too_new" if stamp_ns > newest.nanoseconds else "too_old"
 
     def clear(self) -> None:
         self.buffer.clear()
