@@ -28,6 +28,7 @@ def make_node() -> Iterator[Callable[..., Node]]:
                 "ws3d_parameters",
                 context=context,
                 automatically_declare_parameters_from_overrides=True,
+                allow_undeclared_parameters=True,
                 parameter_overrides=[
                     Parameter(name.replace("__", "."), value=value) for name, value in overrides.items()
                 ],
@@ -104,6 +105,7 @@ def test_mistakes_are_named(make_node: Callable[..., Node], name: str, value: An
         (True, "map.voxel_size_m", 0.1, "takes effect when the node is configured"),
         (False, "map.voxel_size_m", 0.1, None),
         (False, "semantics.device", "tpu", "must be one of"),
+        (True, "use_sim_time", True, None),
     ],
 )
 def test_changes_at_run_time(
@@ -118,3 +120,12 @@ def test_changes_at_run_time(
     assert node.get_parameter(name).value == (value if refusal is None else before)
     if refusal is not None:
         assert refusal in result.reason
+
+
+def test_unknown_names_are_refused_by_name_at_run_time(make_node: Callable[..., Node]) -> None:
+    node = make_node()
+    parameters.declare(node)
+    parameters.guard(node, lambda: True)
+    [result] = node.set_parameters([Parameter("map.min_wait", value=2.0)])
+    assert result.reason == "unknown parameter 'map.min_wait'; did you mean 'map.min_weight'?"
+    assert not node.has_parameter("map.min_wait")

@@ -62,7 +62,7 @@ class Input:
         if source is None or source == self.source:
             return False
         self.close()
-        self.source = source
+        self.source, self.since_s = source, time.monotonic()
         self._subscription = self._node.create_subscription(
             CLASSES[source.type],
             source.topic,

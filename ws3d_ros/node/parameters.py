@@ -28,6 +28,7 @@ AUTOSTART = Setting(
     (),
     False,
 )
+KNOWN = {**SETTINGS, AUTOSTART.name: AUTOSTART}
 ROS_OWN = ("use_sim_time", "start_type_description_service")
 ROS_OWN_PREFIX = "qos_overrides."
 
@@ -41,18 +42,22 @@ def declare(node: Node) -> None:
     Raises:
         ConfigError: names a parameter that is unknown or has a value that does not fit.
     """
-    known = {**SETTINGS, AUTOSTART.name: AUTOSTART}
     for name in node.list_parameters([], 0).names:
-        if name not in known and name not in ROS_OWN and not name.startswith(ROS_OWN_PREFIX):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ConfigError(f"unknown parameter '{name}'{hint}")
-    for setting in known.values():
+        require_known(name)
+    for setting in KNOWN.values():
         value = setting.default
         if node.has_parameter(setting.name):
             value = check(setting, _plain(node.get_parameter(setting.name).value))
             node.undeclare_parameter(setting.name)
         node.declare_parameter(setting.name, value, descriptor(setting), ignore_override=True)
+
+
+def require_known(name: str) -> None:
+    """Raises ConfigError, with the nearest name there is, for a parameter that nobody reads."""
+    if name not in KNOWN and name not in ROS_OWN and not name.startswith(ROS_OWN_PREFIX):
+        near = difflib.get_close_matches(name, KNOWN, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(f"unknown parameter '{name}'{hint}")
 
 
 def read(node: Node) -> Config:
@@ -67,6 +72,8 @@ def read(node: Node) -> Config:
 def guard(node: Node, is_configured: Callable[[], bool]) -> None:
     """Refuses, with a reason, changes at run time that do not fit or cannot take effect.
 
+    ``node`` must allow undeclared parameters: otherwise rclpy refuses them itself, without naming them.
+
     Args:
         is_configured: whether the node is past ``configure``; before it everything may change.
     """
@@ -74,9 +81,10 @@ def guard(node: Node, is_configured: Callable[[], bool]) -> None:
     def judge(parameters: list[Parameter[Any]]) -> SetParametersResult:
         for parameter in parameters:
             setting = SETTINGS.get(parameter.name)
-            if setting is None:
-                continue
             try:
+                require_known(parameter.name)
+                if setting is None:
+                    continue
                 check(setting, _plain(parameter.value))
             except ConfigError as error:
                 return SetParametersResult(successful=False, reason=str(error))

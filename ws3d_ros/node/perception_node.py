@@ -84,7 +84,10 @@ class PerceptionNode(LifecycleNode):
         Raises:
             ConfigError: for a parameter that is unknown or does not fit.
         """
-        super().__init__("ws3d", automatically_declare_parameters_from_overrides=True)
+        # Undeclared parameters are refused, too, but by us, who name them.
+        super().__init__(
+            "ws3d", automatically_declare_parameters_from_overrides=True, allow_undeclared_parameters=True
+        )
         bridge_logging(self.get_logger())
         parameters.declare(self)
         parameters.guard(self, lambda: self._core is not None)
