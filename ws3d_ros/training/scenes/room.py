@@ -56,15 +56,12 @@ def make_scene(seed: int, kinds: Sequence[str] | None = None) -> Scene:
     )
     things: list[Thing] = []
     for index, room in enumerate(rooms):
-        zones = []
-        if index > 0:
-            zones.append(_keep_clear(room, "west", doorway, 0.9))
-        if index + 1 < len(rooms):
-            zones.append(_keep_clear(room, "east", doorway, 0.9))
-        shared = {"west": doorway} if index > 0 else {"east": doorway} if len(rooms) > 1 else {}
-        shell, more = _shell(rng, room, shared, skip_west=index > 0)
+        shared = {"west": doorway} if index > 0 else {}
+        shared |= {"east": doorway} if index + 1 < len(rooms) else {}
+        shell, taken = _shell(rng, room, shared)
+        taken += [_keep_clear(room, side, hole, 0.9) for side, hole in shared.items()]
         things += shell
-        things += Furnisher(rng, room, [*zones, *more]).furnish()
+        things += Furnisher(rng, room, taken).furnish()
     centres = [room.centre_m + rng.uniform(-0.5, 0.5, 2) for room in rooms]
     return Scene(
         rooms=tuple(rooms),
@@ -90,41 +87,18 @@ def _rooms(rng: np.random.Generator, kinds: Sequence[str]) -> list[Room]:
 
 
 def _shell(
-    rng: np.random.Generator, room: Room, shared: dict[str, Opening], skip_west: bool
+    rng: np.random.Generator, room: Room, shared: dict[str, Opening]
 ) -> tuple[list[Thing], list[Zone]]:
-    """Floor, ceiling and walls with what fills their openings, and the zones to keep clear."""
-    kind = KINDS[room.kind]
-    (x0, y0), (x1, y1) = room.low_m, room.high_m
-    shade = rng.uniform(0.55, 0.97) * np.array([1, rng.uniform(0.9, 1.02), rng.uniform(0.8, 1.02)])
-    papers = {
-        "plaster": made.plaster(rng, shade),
-        "paper": made.wallpaper(rng, shade),
-        "tiles": made.tiles(rng, shade),
-    }
-    paper = papers[str(rng.choice(kind.walls))]
-    floor = _floor(rng, str(rng.choice(kind.floors)))
-    pad = WALL_M
-    east_pad = pad if "east" not in shared else pad / 2
-    west_pad = pad if "west" not in shared else pad / 2
-    outline = [x0 - west_pad, y0 - pad], [x1 + east_pad, y1 + pad]
-    things = [
-        Thing(
-            "floor", box([*outline[0], -0.1], [*outline[1], 0.0], np.ones(3), floor, rng.uniform(0.9, 1.6))
-        ),
-        Thing(
-            "ceiling",
-            box(
-                [*outline[0], room.height_m],
-                [*outline[1], room.height_m + 0.1],
-                np.ones(3) * rng.uniform(0.85, 1),
-            ),
-        ),
-    ]
-    plain = [side for side in _SIDES if side not in shared]
-    order = rng.permutation(plain).tolist()
+    """Floor, ceiling and walls with what fills their openings, and the zones to keep clear.
+
+    ``shared`` walls have the doorway to the next room; the room in the west makes them.
+    """
+    paper, flooring = _materials(rng, room)
+    things = _floor_and_ceiling(rng, room, shared, flooring)
     zones: list[Zone] = []
+    order = rng.permutation([side for side in _SIDES if side not in shared]).tolist()
     for side in _SIDES:
-        if side == "west" and skip_west:
+        if side == "west" and side in shared:
             continue
         openings = [shared[side]] if side in shared else []
         if side in order[:2]:
@@ -138,25 +112,42 @@ def _shell(
                 zones.append(_keep_clear(room, side, hole, 0.8 if hole.bottom_m == 0 else 0.2))
                 if hole.model.word == "window" and rng.random() < 0.5:
                     things += _curtains(rng, room, side, hole)
-    baseboard = rng.uniform(0.3, 0.95) * np.ones(3)
+    strip = rng.uniform(0.3, 0.95) * np.ones(3)
     if rng.random() < 0.7:
-        things = [
-            Thing("wall", join([t.mesh, _baseboard(room, t.mesh, baseboard)])) if t.word == "wall" else t
-            for t in things
-        ]
+        things = [_with_baseboard(room, thing, strip) if thing.word == "wall" else thing for thing in things]
     return things, zones
 
 
-def _floor(rng: np.random.Generator, material: str) -> np.ndarray:
+def _materials(rng: np.random.Generator, room: Room) -> tuple[np.ndarray, np.ndarray]:
+    """What is on the walls, and on the floor."""
+    kind = KINDS[room.kind]
+    shade = rng.uniform(0.55, 0.97) * np.array([1, rng.uniform(0.9, 1.02), rng.uniform(0.8, 1.02)])
+    papers = {
+        "plaster": made.plaster(rng, shade),
+        "paper": made.wallpaper(rng, shade),
+        "tiles": made.tiles(rng, shade),
+    }
+    paper, floor = papers[str(rng.choice(kind.walls))], str(rng.choice(kind.floors))
     wood = np.array([0.72, 0.52, 0.34]) * rng.uniform(0.5, 1.25)
     stone = rng.uniform(0.35, 0.9) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.8, 1)])
-    if material == "planks":
-        return made.planks(rng, wood)
-    return (
-        made.tiles(rng, stone)
-        if material == "tiles"
-        else made.cloth(rng, made.muted(rng.uniform(0.25, 0.8, 3)))
-    )
+    if floor == "planks":
+        return paper, made.planks(rng, wood)
+    if floor == "tiles":
+        return paper, made.tiles(rng, stone)
+    return paper, made.cloth(rng, made.muted(rng.uniform(0.25, 0.8, 3)))
+
+
+def _floor_and_ceiling(
+    rng: np.random.Generator, room: Room, shared: dict[str, Opening], flooring: np.ndarray
+) -> list[Thing]:
+    """Two slabs that reach under the walls, to the middle of those that are shared."""
+    pads = {side: WALL_M / 2 if side in shared else WALL_M for side in _SIDES}
+    low = np.subtract(room.low_m, (pads["west"], pads["south"]))
+    high = np.add(room.high_m, (pads["east"], pads["north"]))
+    floor = box([*low, -0.1], [*high, 0.0], np.ones(3), flooring, rng.uniform(0.9, 1.6))
+    top = room.height_m
+    ceiling = box([*low, top], [*high, top + 0.1], np.ones(3) * rng.uniform(0.85, 1))
+    return [Thing("floor", floor), Thing("ceiling", ceiling)]
 
 
 def _wall(room: Room, side: str, openings: Sequence[Opening], image: np.ndarray) -> Mesh:
@@ -178,11 +169,11 @@ def _wall(room: Room, side: str, openings: Sequence[Opening], image: np.ndarray)
     return join(boxes)
 
 
-def _baseboard(room: Room, wall: Mesh, color: np.ndarray) -> Mesh:
-    """A strip at the foot of a wall, on the room's side, where the wall reaches the floor."""
+def _with_baseboard(room: Room, wall: Thing, color: np.ndarray) -> Thing:
+    """The wall with a strip at its foot, on the room's side, where it reaches the floor."""
     strips = []
-    for start in range(0, len(wall.position_m), 36):
-        low, high = wall.position_m[start : start + 36].min(0), wall.position_m[start : start + 36].max(0)
+    for corners in wall.mesh.position_m.reshape(-1, 36, 3):  # the boxes it is made of
+        low, high = corners.min(0), corners.max(0)
         if low[2] > 0:
             continue
         axis = int(np.argmin(high[:2] - low[:2]))
@@ -192,7 +183,7 @@ def _baseboard(room: Room, wall: Mesh, color: np.ndarray) -> Mesh:
         face = high[axis] if inside > 0 else low[axis]
         foot_low[axis], foot_high[axis] = sorted((face, face + inside * 0.012))
         strips.append(box(foot_low, foot_high, color))
-    return join(strips)
+    return Thing("wall", join([wall.mesh, *strips]))
 
 
 def _windows(rng: np.random.Generator, room: Room, side: str) -> list[Opening]:
