@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from windows import VOXEL_M, box_cells, random_cells, window
-from ws3d_ros.reconstruction.voxel_map import unpack_keys
 
 from ws3d_ros.alignment.neighbours import neighbour_table
 from ws3d_ros.instances.grouping import describe, group
+from ws3d_ros.reconstruction.voxel_map import unpack_keys
 
 
 def flood_fill(cells: list[tuple[int, ...]], label: list[int], min_voxels: int) -> set[frozenset[int]]:

@@ -17,7 +17,7 @@ from ws3d_ros.evaluation.ground_truth import VoxelVotes, look_up
 from ws3d_ros.evaluation.metrics import Scores, calibration_error, confusion_matrix, scores
 from ws3d_ros.evaluation.report import as_mapping, score_table
 from ws3d_ros.language.choose import choose_encoder
-from ws3d_ros.language.encoder import Encoder
+from ws3d_ros.language.encoder import Encoder, EncoderError
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.stopwatch import peak_memory_bytes
@@ -57,10 +57,10 @@ def evaluate(
     try:
         folder = PosedFolder(sequence)
         config = from_mapping(settings)
-    except (OSError, ValueError) as error:
+        choice = choose_encoder(config.semantics.encoder, config.semantics.weights_dir)
+    except (OSError, ValueError, EncoderError) as error:
         console.print(f"[red]{error}")
         raise typer.Exit(2) from error
-    choice = choose_encoder(config.semantics.encoder, config.semantics.weights_dir, "cpu")
     console.print(f"encoder: {choice.why}")
     if choice.encoder is None:
         raise typer.Exit(2)
