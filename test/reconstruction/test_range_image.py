@@ -53,6 +53,12 @@ def test_floor_and_walls_get_their_normals() -> None:
     assert np.all((np.abs(length - 1) < 1e-5) | (length == 0))
 
 
+def test_beams_without_return_are_no_obstacle() -> None:
+    points = sweep(raised(1.2)).points_m
+    image = range_image(torch.cat([torch.zeros(5, 3), points]))
+    assert torch.equal(image.range_m, range_image(points).range_m)
+
+
 def test_no_returns_make_an_empty_image() -> None:
     image = range_image(torch.zeros(0, 3))
     assert not image.range_m.any()

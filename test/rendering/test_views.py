@@ -58,8 +58,14 @@ def test_a_room_is_cut_open_and_a_street_is_not() -> None:
     shown = room[below_ceiling(room)]
     assert shown[:, 2].max() < 2.2
     assert (shown[:, 2] == np.float32(0.8)).any()
-    street = np.concatenate([FLOOR, WALL, face((0, 6), (0, 0), (0, 9))])
-    assert below_ceiling(street).all()
+
+
+def test_a_street_is_not_cut() -> None:
+    slope = face((0, 30), (0, 8), (0, 0)) * np.float32([1, 1, 0])
+    slope[:, 2] = 0.05 * slope[:, 0]
+    house, tree = face((0, 12), (8, 8), (0, 9)), face((15, 19), (6, 9), (4, 4))
+    crown = np.concatenate([tree + np.float32([0, 0, height]) for height in (0, 0.5, 1.1)])
+    assert below_ceiling(np.concatenate([slope, house, crown])).all()
 
 
 def test_the_picture_shows_the_colours_of_things_on_the_background() -> None:

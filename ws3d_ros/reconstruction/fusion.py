@@ -34,6 +34,8 @@ _FLYING_JUMP = 0.03  # of the depth, at least
 _FLYING_SLOPE = 11.4  # tangent of 85 degrees: surfaces up to there are no smear
 _STEEPEST = 4.0  # tangent of the steepest surface that gets a normal; beyond, it is an edge
 _COARSEST = 16  # pixels; no grid is coarser, however near the surface
+_NORMAL_REACH = 0.5  # voxels to the neighbours from which a normal is taken
+_FARTHEST = 16  # pixels to these neighbours
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def observe_frame(frame: Frame, voxel_size_m: float, min_depth_m: float, max_dep
     flying = is_flying(depth_m, camera, v, u)
     v, u = v[~flying], u[~flying]
     z = depth_m[v, u]
-    step = (voxel_size_m * camera.fx / (PIXELS_PER_SIDE * z)).clamp(1, _COARSEST).round().long()
+    step = (_NORMAL_REACH * voxel_size_m * camera.fx / z).clamp(1, _FARTHEST).round().long()
     normal = normals(depth_m, camera, v, u, step)
     point = unproject(camera, v, u, z)
     cosine = -(normal * point).sum(-1) / point.norm(dim=-1)

@@ -70,8 +70,10 @@ def range_image(point_m: Tensor) -> RangeImage:
     A cell is at least as high as the rings are apart, so that no row between rings is empty: with
     finer cells one could look between two rings on the floor and see through it.
     """
-    angle = elevation(point_m)
     range_m = point_m.norm(dim=-1)
+    returned = range_m > 0  # some drivers send (0, 0, 0) for beams without a return
+    point_m, range_m = point_m[returned], range_m[returned]
+    angle = elevation(point_m)
     lowest = float(angle.min()) if len(angle) else 0.0
     for size_deg in CELL_SIZES_DEG:
         cell_rad = math.radians(size_deg)

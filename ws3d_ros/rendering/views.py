@@ -28,7 +28,8 @@ _FOCAL_WIDTHS = 1.6  # focal length in image widths: a long lens, so that walls 
 _PITCH_DEG = 55.0  # downwards; steep enough to look over walls
 _YAW_DEG = 25.0  # from the long side of the map
 _CUT_M = 2.1  # over the floor: where rooms are cut open
-_COVERED = 0.3  # share of the floor under something high, from which on a map counts as indoors
+_LAYER_M, _COLUMN_M = 0.3, 0.5
+_CEILING_SHARE = 0.25  # of the map's columns that a layer fills, from which on it is a ceiling
 _MARGIN = 0.94  # of the picture is filled
 _SWELL = 1.7  # points are drawn this much wider than voxels, which closes pinholes
 _TILES = 3  # a point is drawn as 3 x 3 tiles along its surface, as squares that face the viewer look coarse
@@ -107,14 +108,19 @@ def _fit(across: np.ndarray, depth: np.ndarray, slope: float) -> tuple[float, fl
 
 
 def below_ceiling(points_m: np.ndarray) -> np.ndarray:
-    """(N,) bool: what to show of the map. Indoors, what is below the cut; outdoors, everything."""
-    floor = np.quantile(points_m[:, 2], 0.02)
-    high = points_m[:, 2] > floor + _CUT_M
-    cells = np.floor(points_m[:, :2] / 0.25).astype(np.int64)
-    cells = (cells[:, 0] << 32) + cells[:, 1]
-    near_floor = np.unique(cells[points_m[:, 2] < floor + 0.3])
-    covered = np.isin(near_floor, np.unique(cells[high])).mean() if len(near_floor) else 0.0
-    return ~high if covered > _COVERED else np.ones(len(points_m), dtype=bool)
+    """(N,) bool: what to show of the map. Under a ceiling, what is below the cut; otherwise everything.
+
+    A ceiling is a flat layer over much of the map. Houses, trees and slopes are not flat.
+    """
+    layer = np.floor((points_m[:, 2] - points_m[:, 2].min()) / _LAYER_M).astype(np.int64)
+    column = np.floor(points_m[:, :2] / _COLUMN_M).astype(np.int64)
+    column = np.unique(column, axis=0, return_inverse=True)[1].reshape(-1)
+    filled = np.unique(np.stack([column, layer], axis=1), axis=0)
+    extent = np.bincount(filled[:, 1])  # columns that reach into each layer
+    floor = int(np.argmax(extent > extent.max() / 2))
+    cut = floor + round(_CUT_M / _LAYER_M)
+    has_ceiling = extent[cut:].max(initial=0) > _CEILING_SHARE * (column.max() + 1)
+    return layer < cut if has_ceiling else np.ones(len(points_m), dtype=bool)
 
 
 def _draw(points_m: np.ndarray, rgb: np.ndarray, voxel_size_m: float, width: int) -> np.ndarray:
