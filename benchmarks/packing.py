@@ -65,7 +65,9 @@ def ways(points: np.ndarray) -> dict[str, Callable[[], Any]]:
     if importlib.util.find_spec("sensor_msgs_py"):
         from sensor_msgs_py.point_cloud2 import create_cloud
 
-        found["sensor_msgs_py.create_cloud"] = lambda: create_cloud(header, FIELDS, points)
+        # It wants the array's types to be those of the fields.
+        alike = points.view([(name, "<f4" if name == "rgb" else points.dtype[name]) for name in POINT.names])
+        found["sensor_msgs_py.create_cloud"] = lambda: create_cloud(header, FIELDS, alike)
     return found
 
 

@@ -68,9 +68,13 @@ def test_labels_confidence_and_colours_agree(robot: Robot, node: NodeProcess) ->
     assert list(vocabulary.names) == ["unknown", "wall", "floor", "ceiling"]
     assert vocabulary.encoder
     assert vocabulary.space
+
+    def is_labelled() -> bool:
+        return bool(points_of(robot.newest("semantic_cloud"))["label"].any())
+
+    robot.wait(is_labelled, "a cloud with labels")
     points = points_of(robot.newest("semantic_cloud"))
     label = points["label"]
-    assert label.any()
     assert label.max() <= 3
     assert (points["confidence"][label > 0] > 0).all()
     assert (points["confidence"] <= 1).all()
