@@ -103,7 +103,7 @@ def test_a_folder_is_read_as_it_was_written(folder: Path) -> None:
     assert items[1].frame.depth_m is not None
     torch.testing.assert_close(items[1].frame.depth_m, original.depth_m, atol=5.1e-4, rtol=0)  # millimetres
     np.testing.assert_array_equal(items[1].frame.T_map_camera, pose(0.1 * 3))
-    assert sequence.class_of_instance[items[1].instance.long().unique()].tolist() == [0, 1, 2, 3]
+    assert sequence.class_of_instance[items[1].instance.long().unique()].tolist() == [1, 2, 3]
     (sweep,) = sequence.scans()
     assert sweep.scan.points_m.dtype == torch.float32
     assert sweep.instance.tolist() == [20] * 5

@@ -65,7 +65,7 @@ def evaluate(
     if choice.encoder is None:
         raise typer.Exit(2)
     begun = time.monotonic()
-    result, extra = score_sequence(folder, config, choice.encoder, every)
+    result, extra = score_map(*map_sequence(folder, config, choice.encoder, every))
     report = as_mapping(result, folder.classes) | extra
     report |= {
         "sequence": str(sequence),
@@ -85,11 +85,11 @@ def evaluate(
         console.print(f"figures in {json_file}")
 
 
-def score_sequence(
+def map_sequence(
     folder: PosedFolder, config: Config, encoder: Encoder, every: int
-) -> tuple[Scores, dict[str, Any]]:
-    """Runs the pipeline over a sequence; scores, and what else is worth knowing about the run."""
-    pipeline = Pipeline(config, encoder, Vocabulary.load(", ".join(folder.classes)), torch.device("cpu"))
+) -> tuple[Pipeline, VoxelVotes]:
+    """The map that the pipeline makes of a sequence, and the votes for what is truly there."""
+    pipeline = Pipeline(config, encoder, Vocabulary.of(folder.classes), torch.device("cpu"))
     votes = VoxelVotes(
         config.map.voxel_size_m, config.inputs.min_depth_m, config.inputs.max_depth_m, len(folder.classes)
     )
@@ -99,12 +99,17 @@ def score_sequence(
         if pipeline.is_keyframe(item.frame):
             pipeline.apply(pipeline.understand(item.frame, pipeline.snapshot(item.frame)))
         votes.add(item.frame, folder.class_of_instance[item.instance.long()])
+    return pipeline, votes
+
+
+def score_map(pipeline: Pipeline, votes: VoxelVotes) -> tuple[Scores, dict[str, Any]]:
+    """Scores of the map's labels, and what else is worth knowing about the run."""
     keys, truth = votes.majority()
     mapped = pipeline.map.everything()
     label = look_up(mapped.keys, keys, mapped.label, absent=0)
     confidence = look_up(mapped.keys, keys, mapped.confidence.float(), absent=0.0)
     named = label > 0
-    return scores(confusion_matrix(truth, label, len(folder.classes))), {
+    return scores(confusion_matrix(truth, label, len(pipeline.vocabulary))), {
         "ece": calibration_error(confidence[named], (label == truth)[named]),
         "voxels": len(keys),
         "unlabelled": int((~named).sum()),
