@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 from torch import Tensor
-from ws3d_ros.reconstruction.voxel_map import pack_keys, unpack_keys
 
+from ws3d_ros.reconstruction.voxel_map import pack_keys, unpack_keys
 from ws3d_ros.reconstruction.window import Window
 
 VOXEL_M = 0.05
