@@ -9,6 +9,7 @@ from ws3d_ros.rendering.views import (
     BACKGROUND,
     HEIGHT,
     WIDTH,
+    _upright,
     below_ceiling,
     draw_legend,
     draw_map,
@@ -16,6 +17,7 @@ from ws3d_ros.rendering.views import (
     save_png,
     surface_axes,
     tiled,
+    up_of_cameras,
 )
 
 VOXEL_M = 0.1
@@ -53,6 +55,16 @@ def test_the_overview_has_all_points_in_the_picture_and_fills_it(seed: int, size
     assert abs(pose[2, 0]) < 1e-9, "the horizon is level"
 
 
+@pytest.mark.parametrize("turn_deg", [0, 90, 200])
+def test_the_overview_looks_from_the_open_side_at_the_wall(turn_deg: float) -> None:
+    turn = np.radians(turn_deg)
+    rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    room = np.concatenate([FLOOR, WALL]) @ rotation.T
+    _, pose = overview(torch.from_numpy(room), 640, 480)
+    towards_wall = rotation @ [0, 1, 0]
+    assert pose[:3, 2] @ towards_wall > 0.4
+
+
 def test_a_room_is_cut_open_and_a_street_is_not() -> None:
     room = np.concatenate([FLOOR, TABLE, CEILING, WALL])
     shown = room[below_ceiling(room)]
@@ -83,6 +95,26 @@ def test_the_picture_shows_the_colours_of_things_on_the_background() -> None:
     assert 0.02 < red.mean() < blue.mean()
     # Smooth edges mix colours; all the rest is one of the three.
     assert (blue | red | background).mean() > 0.97
+
+
+@pytest.mark.parametrize("up", [(0, 0, 1), (0, 0, -1), (0, -1, 0), (1, 0, 0), (0.3, -0.5, 0.2)])
+def test_what_is_up_is_turned_upwards(up: tuple[float, float, float]) -> None:
+    rotation = _upright(np.array(up, float))
+    assert np.allclose(rotation @ rotation.T, np.eye(3))
+    assert np.linalg.det(rotation) > 0
+    assert np.allclose(rotation @ up / np.linalg.norm(up), [0, 0, 1])
+
+
+def test_up_is_the_axis_that_cameras_have_up() -> None:
+    level = np.eye(4)  # an optical frame: y down
+    angles = np.linspace(-0.4, 0.5, 7)
+    nodding = [level.copy() for _ in angles]
+    for pose, angle in zip(nodding, angles, strict=True):
+        pose[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    assert up_of_cameras(np.array(nodding)) == (0, -1, 0)
+    ros = np.eye(4)
+    ros[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
+    assert up_of_cameras(ros[None]) == (0, 0, 1)
 
 
 def test_the_legend_stands_beside_the_picture() -> None:

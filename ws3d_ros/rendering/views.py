@@ -41,13 +41,16 @@ def draw_map(
     rgb: np.ndarray,
     voxel_size_m: float,
     legend: Sequence[LegendEntry] = (),
+    up: Sequence[float] = (0.0, 0.0, 1.0),
 ) -> np.ndarray:
     """A picture of a whole map.
 
     Args:
-        points_m: (N, 3) float32, z up.
+        points_m: (N, 3) float32 in the map frame.
         rgb: (N, 3) uint8.
         legend: what colours mean, the most important first; what does not fit is summed up.
+        up: the direction in the map that is up; z by REP-103, see :func:`up_of_cameras` for maps that
+            are otherwise.
 
     Returns:
         (HEIGHT, WIDTH, 3) uint8 RGB.
@@ -57,9 +60,34 @@ def draw_map(
         image = np.full((HEIGHT, width, 3), BACKGROUND, dtype=np.uint8)
         _write(image, "the map is empty", (width // 2 - 120, HEIGHT // 2), 1.0)
     else:
+        points_m = (points_m @ _upright(np.asarray(up, dtype=np.float64)).T).astype(np.float32)
         below = below_ceiling(points_m)
         image = _draw(points_m[below], rgb[below], voxel_size_m, width)
     return np.hstack([image, draw_legend(legend)]) if legend else image
+
+
+def up_of_cameras(T_map_camera: FloatArray) -> tuple[float, float, float]:
+    """The axis of the map that is up, judged by cameras that are mostly held upright.
+
+    Recorded sequences often start at the pose of their first camera, so that y points down.
+
+    Args:
+        T_map_camera: (B, 4, 4) poses of optical frames, whose y points down.
+    """
+    up = -np.asarray(T_map_camera)[:, :3, 1].mean(axis=0)
+    axis = int(np.abs(up).argmax())
+    x, y, z = np.eye(3)[axis] * (1.0 if up[axis] >= 0 else -1.0)
+    return float(x), float(y), float(z)
+
+
+def _upright(up: FloatArray) -> FloatArray:
+    """(3, 3) the smallest rotation that takes ``up`` to z."""
+    up = up / np.linalg.norm(up)
+    if up[2] < -1 + 1e-9:
+        return np.diag([1.0, -1.0, -1.0])
+    axis = np.cross(up, [0.0, 0.0, 1.0])
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.eye(3) + cross + cross @ cross / (1 + up[2])  # Rodrigues' formula
 
 
 def save_png(path: Path, image: np.ndarray) -> None:
@@ -73,15 +101,14 @@ def save_png(path: Path, image: np.ndarray) -> None:
 
 
 def overview(points_m: Tensor, width: int, height: int) -> tuple[Pinhole, FloatArray]:
-    """A camera that sees all points, (N, 3), obliquely from above and from a long side.
+    """A camera that sees all points, (N, 3), obliquely from above, from the side where less is in the way.
 
     Returns:
         camera of ``width`` x ``height`` and (4, 4) float64 T_map_camera.
     """
     points = points_m.double().cpu().numpy()
     middle = np.median(points, axis=0)
-    axes = np.linalg.eigh(np.cov((points[:, :2] - middle[:2]).T + 0.0))[1] if len(points) > 1 else np.eye(2)
-    yaw = math.atan2(axes[1, 1], axes[0, 1]) + math.pi / 2 + math.radians(_YAW_DEG)
+    yaw = _side_to_look_from(points - middle)
     pitch = math.radians(_PITCH_DEG)
     forward = np.array([math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), -math.sin(pitch)])
     right = np.array([math.sin(yaw), -math.cos(yaw), 0.0])
@@ -99,6 +126,17 @@ def overview(points_m: Tensor, width: int, height: int) -> tuple[Pinhole, FloatA
     T_map_camera[:3, :3] = rotation
     T_map_camera[:3, 3] = middle + rotation @ np.array([c_x, c_y, -distance])
     return Pinhole(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2), T_map_camera
+
+
+def _side_to_look_from(points: np.ndarray) -> float:
+    """Yaw of a view along, obliquely, the short axis of centred points, with what is high at the back."""
+    if len(points) < 2:
+        return math.radians(_YAW_DEG)
+    short = np.linalg.eigh(np.cov(points[:, :2].T))[1][:, 0]
+    yaws = math.atan2(short[1], short[0]) + np.radians([_YAW_DEG, -_YAW_DEG, 180 + _YAW_DEG, 180 - _YAW_DEG])
+    height = points[:, 2] - points[:, 2].mean()
+    high_at_the_back = [height @ (points[:, :2] @ [math.cos(yaw), math.sin(yaw)]) for yaw in yaws]
+    return float(yaws[int(np.argmax(high_at_the_back))])
 
 
 def _fit(across: np.ndarray, depth: np.ndarray, slope: float) -> tuple[float, float]:
