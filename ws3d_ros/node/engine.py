@@ -106,9 +106,12 @@ class Engine:
         """The voxels around the robot. On the mapping thread only."""
         return self.pipeline.map.window(self._center_m, self._config.map.window_radius_m)
 
-    def forget_waiting(self) -> None:
-        """Throws measurements away that still wait: the node was deactivated, or time jumped back."""
-        self._mapping.mailbox.clear()
+    def forget_waiting(self, reason: str) -> None:
+        """Throws measurements away that still wait, counted under the reason for it."""
+        sensors = self._ledger.snapshot()
+        for sender, count in self._mapping.mailbox.clear().items():
+            for _ in range(count if sender in sensors else 0):
+                self._ledger.dropped(sender, reason)
 
     def clear_map(self) -> Future[int]:
         """Forgets the map; the number of voxels that it had."""

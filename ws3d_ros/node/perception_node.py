@@ -192,7 +192,7 @@ class PerceptionNode(LifecycleNode):
         self._activity.ingest.close()
         self._activity = None
         if self._core is not None:
-            self._core.engine.forget_waiting()
+            self._core.engine.forget_waiting("deactivated")
 
     def _free_core(self) -> bool:
         if self._core is None:
@@ -235,7 +235,7 @@ class PerceptionNode(LifecycleNode):
 
     def _on_time_jump(self) -> None:
         assert self._core is not None
-        self._core.engine.forget_waiting()
+        self._core.engine.forget_waiting("time_jump")
         if self._core.config.inputs.clear_map_on_time_jump:
             self._core.engine.clear_map()
 

@@ -67,12 +67,12 @@ class Mailbox:
             longest = min((letters for letters in self._letters.values() if letters), key=lambda q: q[0][0])
             return longest.popleft()[1]
 
-    def clear(self) -> int:
-        """Throws the measurements away, keeps the requests; how many there were."""
+    def clear(self) -> dict[str, int]:
+        """Throws the measurements away, keeps the requests; how many there were, by sender."""
         with self._changed:
-            count = sum(len(letters) for letters in self._letters.values())
+            counts = {sender: len(letters) for sender, letters in self._letters.items() if letters}
             self._letters.clear()
-        return count
+        return counts
 
     def __len__(self) -> int:
         with self._changed:
