@@ -76,10 +76,11 @@ def render(
     number = torch.where(empty, 0, seen & 0xFFFFFFFF)
     depth_m = torch.where(empty, 0.0, (seen >> 32) * DEPTH_STEP_M)
     shown_color = None if color is None else _pick(color, number, empty)
-    shown_normal = None if normal is None else _pick(normal, number, empty)
-    if shown_normal is not None:
-        points = _pick(points_m, number, empty)
-        depth_m = _on_plane(depth_m, points, shown_normal, camera, poses, 2 * voxel_size_m)
+    shown_normal = None
+    if normal is not None:
+        shown_normal = _pick(normal, number, empty)
+        offset_m = _pick((points_m * normal).sum(-1), number, empty)
+        depth_m = _on_plane(depth_m, shown_normal, offset_m, camera, poses, 2 * voxel_size_m)
     return Views(torch.where(empty, -1, number).int(), depth_m, shown_color, shown_normal)
 
 
@@ -117,16 +118,18 @@ def _dilate(image: Tensor) -> None:
 
 
 def _pick(values: Tensor, number: Tensor, empty: Tensor) -> Tensor:
-    """Values of the points that the pixels see; 0 where they see none."""
+    """Values, (N, ...), of the points that the pixels see; 0 where they see none."""
     if len(values) == 0:
-        return values.new_zeros((*number.shape, values.shape[-1]))
-    return values[number].masked_fill_(empty[..., None], 0)
+        return values.new_zeros((*number.shape, *values.shape[1:]))
+    picked = values.index_select(0, number.flatten())
+    picked[empty.flatten()] = 0
+    return picked.view(*number.shape, *values.shape[1:])
 
 
 def _on_plane(
-    depth_m: Tensor, point_m: Tensor, normal: Tensor, camera: Pinhole, poses: Tensor, reach_m: float
+    depth_m: Tensor, normal: Tensor, offset_m: Tensor, camera: Pinhole, poses: Tensor, reach_m: float
 ) -> Tensor:
-    """Depth at which each pixel's ray meets the plane of the point that it sees.
+    """Depth at which each pixel's ray meets the plane ``normal . x = offset_m`` of the point that it sees.
 
     A square shows one depth where a tilted surface has many, and of overlapping squares the nearest
     wins: without this, surfaces would come out nearer by up to a voxel. It moves depth by ``reach_m``
@@ -134,9 +137,8 @@ def _on_plane(
     """
     u = (torch.arange(camera.width, device=depth_m.device) - camera.cx) / camera.fx
     v = (torch.arange(camera.height, device=depth_m.device) - camera.cy) / camera.fy
-    ray = torch.stack([*torch.meshgrid(u, v, indexing="xy"), torch.ones_like(depth_m[0])], dim=-1)
-    ray = torch.einsum("bij,hwj->bhwi", poses[:, :3, :3], ray)
-    offset = point_m - poses[:, None, None, :3, 3]
-    met = (offset * normal).sum(-1) / (ray * normal).sum(-1)
+    # Rows of [R | t]: the normal in the camera's frame, and how far along it the camera is.
+    x, y, z, eye_m = (normal.flatten(1, 2) @ poses[:, :3]).view(*depth_m.shape, 4).unbind(-1)
+    met = (offset_m - eye_m) / (x * u + y * v[:, None] + z)
     moved = torch.minimum(torch.maximum(met, depth_m - reach_m), depth_m + reach_m)
     return torch.where(met.isfinite() & (depth_m > 0), moved, depth_m)
