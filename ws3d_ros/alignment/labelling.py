@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,7 @@ def certainty(probability: Tensor) -> Tensor:
     if count == 1:
         return torch.ones_like(probability[..., 0])
     entropy = torch.special.entr(probability).sum(-1)
-    return (1.0 - entropy / torch.tensor(float(count)).log()).clamp(0.0, 1.0)
+    return (1.0 - entropy / math.log(count)).clamp(0.0, 1.0)
 
 
 def decide(probability: Tensor, names: int, unknown_below: float) -> tuple[Tensor, Tensor]:
