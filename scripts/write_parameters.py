@@ -1,6 +1,6 @@
 """Writes what is made from the settings: config/perception.yaml and the table in docs/interfaces.md.
 
-A test fails when they are out of date; then run ``python3 scripts/write_parameters.py``.
+A test fails when they are out of date; then run ``PYTHONPATH=. python3 scripts/write_parameters.py``.
 """
 
 from __future__ import annotations

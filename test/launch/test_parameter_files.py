@@ -47,14 +47,14 @@ def test_perception_yaml_has_every_setting_with_its_default() -> None:
 
 
 def test_perception_yaml_is_up_to_date() -> None:
-    hint = "run: python3 scripts/write_parameters.py"
+    hint = "run: PYTHONPATH=. python3 scripts/write_parameters.py"
     assert (ROOT / "config" / "perception.yaml").read_text() == load_script().yaml_text(), hint
 
 
 def test_table_of_parameters_is_up_to_date() -> None:
     script = load_script()
     text = (ROOT / "docs" / "interfaces.md").read_text()
-    assert text == script.with_table(text), "run: python3 scripts/write_parameters.py"
+    assert text == script.with_table(text), "run: PYTHONPATH=. python3 scripts/write_parameters.py"
 
 
 @pytest.mark.parametrize("number", [0.001, 1e-6, 5.0, 1e6, 1e20, 3.5e-05])
