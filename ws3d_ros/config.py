@@ -87,7 +87,7 @@ class MapConfig:
     )
     carving: bool = option(True, "Remove voxels that a sensor looks through.")
     min_weight: float = option(
-        0.5,
+        0.2,
         "Voxels with less evidence are not published (single noisy points).",
         low=0.0,
         high=100.0,

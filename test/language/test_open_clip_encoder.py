@@ -82,8 +82,9 @@ def test_dense_features_of_an_image_that_is_not_square(tower: str) -> None:
     assert dense.shape[2:] == (3, 5)
     assert dense.shape[1] == visual(noise(1, 3, *np.broadcast_to(visual.image_size, 2).tolist())).shape[1]
     assert torch.isfinite(dense).all()
-    # Images of a batch do not mix.
-    torch.testing.assert_close(dense_features(visual, images[1:])[0], dense[1], rtol=1e-4, atol=1e-4)
+    # Images of a batch do not mix: that would differ by as much as the values themselves. Convolutions
+    # of another batch size run another algorithm, which differs by up to 3e-4 in deep random networks.
+    torch.testing.assert_close(dense_features(visual, images[1:])[0], dense[1], rtol=3e-3, atol=3e-3)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
