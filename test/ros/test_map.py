@@ -124,7 +124,7 @@ def test_status_and_diagnostics_tell_how_it_goes(robot: Robot, played: NodeProce
         received, used, dropped = robot.counts(sensor)
         assert used >= SHOTS
         assert received >= used + sum(dropped.values())
-        assert not dropped
+        assert set(dropped) <= {"overload"}, "a busy machine may be late; nothing else may be lost"
     entries = {entry.name: entry for entry in robot.newest("diagnostics").status}
     assert entries["ws3d: pipeline"].level in (b"\x00", b"\x01")
     assert {value.key: value.value for value in entries["ws3d: lidar"].values}["used"] != "0"
