@@ -15,7 +15,7 @@ HALF_TRUST_M = 3.0
 """Distance z0 at which a pixel counts half: it covers more of the world, and its pose and depth
 are worse."""
 GRAZING_COSINE = 0.1
-"""Least cosine of the viewing angle; and normals are too noisy to tell steeper angles apart."""
+"""Least cosine of the viewing angle: normals are too noisy to tell steeper angles apart."""
 
 
 def lift(
