@@ -83,8 +83,9 @@ def measurements(sequence: Path) -> tuple[list[Frame], list[Scan], str]:
     return moved, scans, source
 
 
-def new_map() -> VoxelMap:
-    return VoxelMap(MapConfig(voxel_size_m=VOXEL_M, budget_mb=8000), InputConfig(), CHANNELS, DEVICE)
+def new_map(min_weight: float = 0.5) -> VoxelMap:
+    config = MapConfig(voxel_size_m=VOXEL_M, budget_mb=8000, min_weight=min_weight)
+    return VoxelMap(config, InputConfig(), CHANNELS, DEVICE)
 
 
 def timed_ms(work: Callable[[], object]) -> float:
@@ -168,7 +169,7 @@ voxel_m, far_m = float(sys.argv[2]), float(sys.argv[3])
 tensor, single = o3d.core.Tensor, o3d.core.float32
 device = o3d.core.Device("CPU:0")
 grid = o3d.t.geometry.VoxelBlockGrid(
-    ("tsdf", "weight", "color"), (single, single, single), ((1), (1), (3)), voxel_m, 8, 20000, device
+    ("tsdf", "weight", "color"), (single, single, single), ((1), (1), (3)), voxel_m, 16, 50000, device
 )
 matrix = tensor(data["matrix"])
 frames = [
@@ -222,7 +223,10 @@ def sweeps(scans: list[Scan]) -> dict[str, Any]:
 
 
 def thinning(frames: list[Frame]) -> list[dict[str, Any]]:
-    """Maps from thinned noisy frames against the map from all pixels without noise."""
+    """Maps from thinned noisy frames against the map from all pixels without noise.
+
+    Solid are voxels of which much was seen, rather than a corner or a sliver.
+    """
     generator = torch.Generator().manual_seed(0)
     noisy = []
     for frame in frames[::4]:
@@ -234,6 +238,7 @@ def thinning(frames: list[Frame]) -> list[dict[str, Any]]:
             )
         )
     truth = fused(frames[::4], 10**6)[0].everything()
+    solid = truth.keys[truth.weight > 4]
     rows = []
     for side in (1, 2, 3, 4, 10**6):
         voxel_map, times, points = fused(noisy, side)
@@ -248,6 +253,7 @@ def thinning(frames: list[Frame]) -> list[dict[str, Any]]:
                 **summary(times),
                 "points": points,
                 "recall": round(float(torch.isin(truth.keys, window.keys).float().mean()), 4),
+                "recall_solid": round(float(torch.isin(solid, window.keys).float().mean()), 4),
                 "precision": round(float(known.float().mean()), 4),
                 "off_mm": round(float(off.mean()) * 1e3, 2),
                 "normal_off_deg": round(float(torch.rad2deg(normal.arccos()).median()), 2),
@@ -257,9 +263,8 @@ def thinning(frames: list[Frame]) -> list[dict[str, Any]]:
 
 
 def fused(frames: list[Frame], side: int) -> tuple[VoxelMap, list[float], int]:
-    voxel_map, points, times = new_map(), [], []
-    coarsest = 1 if side == 10**6 else 16
-    with mock.patch.multiple(fusion, PIXELS_PER_SIDE=side, _COARSEST=coarsest):
+    voxel_map, points, times = new_map(min_weight=0.0), [], []
+    with mock.patch.object(fusion, "PIXELS_PER_SIDE", side):
         for frame in frames:
             begun = time.perf_counter()
             points.append(voxel_map.integrate(frame).points)
@@ -271,8 +276,11 @@ def look_up_or_sort(frames: list[Frame]) -> dict[str, Any]:
     """Finding the voxels of a frame's points: a table over their bounding box, or a sort."""
     frame = frames[len(frames) // 2]
     assert frame.depth_m is not None
-    v, u = fusion.pick_pixels(frame.depth_m, frame.camera, VOXEL_M, 0.2, MAX_DEPTH_M)
-    coords = (fusion.unproject(frame.camera, v, u, frame.depth_m[v, u]) / VOXEL_M).floor().long()
+    pixel, _ = fusion.pick_pixels(frame.depth_m, frame.camera, VOXEL_M, 0.2, MAX_DEPTH_M)
+    z = frame.depth_m.flatten()[pixel]
+    x = (pixel % frame.camera.width - frame.camera.cx) / frame.camera.fx * z
+    y = (pixel // frame.camera.width - frame.camera.cy) / frame.camera.fy * z
+    coords = (torch.stack([x, y, z]) / VOXEL_M).floor().long().T
     table = times_ms(lambda: keys.unique_cells(coords))
     with mock.patch.object(keys, "_DENSE_CELLS", 0):
         sort = times_ms(lambda: keys.unique_cells(coords))
@@ -301,7 +309,8 @@ def report(result: dict[str, Any]) -> None:
     if "sweep" in result:
         line("a LiDAR sweep", result["sweep"], f"{result['sweep']['points']} points")
     for row in result["thinning"]:
-        rest = f"{row['points']:6} points, recall {row['recall']:.3f}, precision {row['precision']:.3f}, "
+        rest = f"{row['points']:6} points, recall {row['recall']:.3f} (solid {row['recall_solid']:.3f}), "
+        rest += f"precision {row['precision']:.3f}, "
         rest += f"off {row['off_mm']:.1f} mm and {row['normal_off_deg']:.1f} deg"
         line(f"thinned to {row['pixels_per_side']} pixels a side", row, rest)
     line("voxels of points by table", result["unique_cells"]["table"])

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from ws3d_ros.reconstruction.fusion import (
     PIXELS_PER_SIDE,
     SCAN_HALF_TRUST_M,
-    is_flying,
-    normals,
+    STEPS,
     observe_frame,
     observe_scan,
     pick_pixels,
+    read_surface,
     reduce,
 )
 from ws3d_ros.reconstruction.keys import COORDINATE_LIMIT
 from ws3d_ros.reconstruction.range_image import range_image
-from ws3d_ros.sensors.frame import Frame
+from ws3d_ros.sensors.frame import Frame, Pinhole
 
 VOXEL_M = 0.05
 POSE = look((-2.0, -1.5, 1.3), (1.0, 0.8, 0.6))
@@ -78,43 +78,99 @@ def test_means_keep_their_digits_a_kilometre_away() -> None:
     assert torch.allclose(seen.point_m, torch.tensor([[1000.0, 0.02, 0.02]]), atol=1e-4)
 
 
-@pytest.mark.parametrize("z", [0.3, 0.9, 1.6, 2.5, 4.9])
+@pytest.mark.parametrize("z", [0.21, 0.3, 0.9, 1.6, 2.5, 3.3, 5.0])
 def test_pixels_are_as_dense_as_voxels_need(z: float) -> None:
     depth = torch.full((CAMERA.height, CAMERA.width), z)
-    v, u = pick_pixels(depth, CAMERA, VOXEL_M, 0.2, 5.0)
-    across = VOXEL_M * CAMERA.fx / z  # pixels on the side of a voxel
-    spacing = float(u.unique().diff().float().mean())
-    assert spacing == float(v.unique().diff().float().mean())
-    assert len(u) == len(u.unique()) * len(v.unique())
-    if across >= PIXELS_PER_SIDE:
-        assert across / spacing >= PIXELS_PER_SIDE
-        assert across / spacing < 2 * PIXELS_PER_SIDE or spacing == 16
-    else:
-        assert spacing == 1
+    pixel, step = pick_pixels(depth, CAMERA, VOXEL_M, 0.2, 5.0)
+    assert len(step.unique()) == 1
+    spacing = int(step[0])
+    rows, columns = pixel // CAMERA.width, pixel % CAMERA.width
+    assert rows.unique().tolist() == list(range(spacing, CAMERA.height - spacing, spacing))
+    assert columns.unique().tolist() == list(range(spacing, CAMERA.width - spacing, spacing))
+    assert len(pixel) == len(rows.unique()) * len(columns.unique()) == len(pixel.unique())
+    side = VOXEL_M * CAMERA.fx / z / PIXELS_PER_SIDE  # the widest spacing that would do
+    assert spacing == max([1] + [step for step in STEPS if step <= side])
+
+
+def test_every_depth_belongs_to_one_grid() -> None:
+    depth = torch.from_numpy(np.random.default_rng(0).uniform(0.1, 6, (480, 640)).astype(np.float32))
+    pixel, step = pick_pixels(depth, CAMERA, VOXEL_M, 0.2, 5.0)
+    assert len(pixel) == len(pixel.unique())
+    assert len(step.unique()) >= 4
+    z = depth.flatten()[pixel]
+    assert z.min() >= 0.2
+    assert z.max() <= 5.0
 
 
 def test_only_valid_depth_within_the_limits_is_picked() -> None:
-    depth = torch.full((40, 40), 1.0)
-    bad = {(0, 0): 0.0, (0, 8): torch.nan, (8, 0): torch.inf, (8, 8): -1.0, (16, 16): 0.19, (16, 24): 5.1}
+    depth = torch.full((60, 60), 1.0)
+    bad = {
+        (18, 18): 0.0,
+        (18, 24): torch.nan,
+        (24, 18): torch.inf,
+        (24, 24): -1.0,
+        (30, 30): 0.19,
+        (36, 36): 5.1,
+    }
     for place, value in bad.items():
         depth[place] = value
-    v, u = pick_pixels(depth, CAMERA, VOXEL_M, 0.2, 5.0)
-    picked = set(zip(v.tolist(), u.tolist(), strict=True))
+    pixel, _ = pick_pixels(depth, CAMERA, VOXEL_M, 0.2, 5.0)
+    picked = {(i // 60, i % 60) for i in pixel.tolist()}
     assert not picked & set(bad)
-    assert (24, 24) in picked
+    assert (30, 24) in picked
+    assert len(pick_pixels(torch.zeros(60, 60), CAMERA, VOXEL_M, 0.2, 5.0)[0]) == 0
+
+
+def inner_pixels(height: int, width: int, step: int) -> torch.Tensor:
+    """Numbers of the pixels that have neighbours ``step`` pixels away."""
+    pixels = torch.arange(height * width).view(height, width)
+    return pixels[step:-step, step:-step].flatten()
 
 
 def test_normals_of_planes_are_exact_and_face_the_camera() -> None:
     frame = depth_frame(POSE)
-    v, u = (
-        index.reshape(-1)
-        for index in torch.meshgrid(torch.arange(20, 220), torch.arange(20, 300), indexing="ij")
-    )
-    step = torch.full_like(v, 3)
-    normal = normals(frame.depth_m, CAMERA, v, u, step).numpy() @ POSE[:3, :3].T
+    pixel = inner_pixels(CAMERA.height, CAMERA.width, 3)
+    z, slope_x, slope_y, _ = read_surface(frame.depth_m, CAMERA, pixel, torch.full_like(pixel, 3))
+    assert torch.equal(z, frame.depth_m.flatten()[pixel])
+    x = (pixel % CAMERA.width - CAMERA.cx) / CAMERA.fx
+    y = (pixel // CAMERA.width - CAMERA.cy) / CAMERA.fy
+    normal = torch.stack([slope_x, slope_y, -(1 + x * slope_x + y * slope_y)], dim=1)
+    normal = torch.nn.functional.normalize(normal).numpy() @ POSE[:3, :3].T
     inward = np.array([[-1, 0, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1.0]])
     # Everything but pixels whose neighbours lie around a corner of the room.
     assert np.mean((normal @ inward.T).max(axis=1) > 0.9999) > 0.9
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-1.2, 1.2), st.floats(-1.2, 1.2), st.integers(1, 4), st.booleans(), st.booleans())
+def test_slopes_are_those_of_a_tilted_plane_even_beside_an_edge(
+    a: float, b: float, step: int, edge_right: bool, hole_below: bool
+) -> None:
+    # The plane z = 2 + a X + b Y, of which X = x z and Y = y z are seen at the middle of the image.
+    v, u = np.mgrid[:40, :40]
+    x, y = (u - 20) / CAMERA.fx, (v - 20) / CAMERA.fy
+    camera = Pinhole(40, 40, CAMERA.fx, CAMERA.fy, 20, 20)
+    depth = torch.from_numpy((2 / (1 - a * x - b * y)).astype(np.float32))
+    if edge_right:
+        depth[:, 21:] += 1.5
+    if hole_below:
+        depth[21:] = 0
+    pixel = torch.tensor([20 * 40 + 20])
+    _, slope_x, slope_y, flying = read_surface(depth, camera, pixel, torch.tensor([step]))
+    # Differences of float32 depths over a few millimetres.
+    assert slope_x.item() == pytest.approx(a, abs=2e-3)
+    assert slope_y.item() == pytest.approx(b, abs=2e-3)
+    assert not flying
+
+
+def test_a_speck_has_no_slope() -> None:
+    depth = torch.full((9, 9), 3.0)
+    depth[4, 4] = 1.0
+    _, slope_x, slope_y, _ = read_surface(
+        depth, Pinhole(9, 9, 100, 100, 4, 4), torch.tensor([40]), torch.tensor([1])
+    )
+    assert slope_x.isnan()
+    assert slope_y.isnan()
 
 
 def test_a_pixel_between_two_surfaces_is_flying_and_a_thin_pole_is_not() -> None:
@@ -122,19 +178,20 @@ def test_a_pixel_between_two_surfaces_is_flying_and_a_thin_pole_is_not() -> None
     depth[:, :10] = 1.0
     depth[:, 10] = 2.0  # the smear
     depth[:, 20] = 1.5  # the pole
-    v, u = torch.meshgrid(torch.arange(9), torch.arange(30), indexing="ij")
-    flying = is_flying(depth, CAMERA, v.reshape(-1), u.reshape(-1)).view(9, 30)
-    assert flying[:, 10].all()
-    assert not flying[:, [5, 8, 12, 15, 20, 25]].any()
+    depth[:, 26] = 0.0  # nothing measured
+    pixel = inner_pixels(9, 30, 1)
+    flying = read_surface(depth, Pinhole(30, 9, 500, 500, 15, 4), pixel, torch.ones_like(pixel))[3].view(
+        7, 28
+    )
+    assert flying[:, 9].all()
+    assert flying.sum() == 7
 
 
 def test_a_steep_wall_is_not_flying() -> None:
     # Seen at 82 degrees.
     frame = depth_frame(look((2.6, -2.3, 1.3), (2.98, 2.5, 1.3)))
-    v, u = (
-        index.reshape(-1) for index in torch.meshgrid(torch.arange(240), torch.arange(320), indexing="ij")
-    )
-    assert is_flying(frame.depth_m, CAMERA, v, u).float().mean() < 0.01
+    pixel = inner_pixels(CAMERA.height, CAMERA.width, 2)
+    assert read_surface(frame.depth_m, CAMERA, pixel, torch.full_like(pixel, 2))[3].float().mean() < 0.01
 
 
 def test_a_frame_gives_surface_voxels_with_colour_and_weight() -> None:

@@ -85,12 +85,17 @@ def seen_through_in_sweep(image: RangeImage, point_m: Tensor, voxel_size_m: floa
 
 def nearest_in_blocks(depth_m: Tensor, block: int) -> Tensor:
     """(H // block, W // block) least valid depth in each block; 0 where most pixels are invalid."""
-    rows, columns = depth_m.shape[0] // block, depth_m.shape[1] // block
-    blocks = depth_m[: rows * block, : columns * block].reshape(rows, block, columns, block)
-    valid = blocks > 0
-    nearest = torch.where(valid, blocks, torch.inf).amin(dim=(1, 3))
-    enough = valid.sum(dim=(1, 3)) * 2 > block * block
-    return torch.where(enough, nearest, 0.0)
+    height, width = (size // block * block for size in depth_m.shape)
+    depth_m = depth_m[:height, :width]
+    valid = depth_m > 0
+    nearest, count = torch.where(valid, depth_m, torch.inf), valid.to(torch.int16)
+    for axis in (0, 1):
+        lines = [nearest[i::block] if axis == 0 else nearest[:, i::block] for i in range(block)]
+        counts = [count[i::block] if axis == 0 else count[:, i::block] for i in range(block)]
+        nearest, count = lines[0], counts[0]
+        for line, more in zip(lines[1:], counts[1:], strict=True):
+            nearest, count = torch.minimum(nearest, line), count + more
+    return torch.where(count * 2 > block * block, nearest, 0.0)
 
 
 def _all_behind(image: Tensor, row: Tensor, column: Tensor, half: Tensor, clear_from: Tensor) -> Tensor:

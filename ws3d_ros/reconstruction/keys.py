@@ -57,9 +57,12 @@ def unique_cells(coords: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _unique_dense(flat: Tensor, volume: int) -> tuple[Tensor, Tensor]:
-    seen = torch.zeros(volume, dtype=torch.bool, device=flat.device)
-    seen[flat] = True
-    cells = seen.nonzero()[:, 0]
+    seen = torch.zeros((volume + 7) // 8, 8, dtype=torch.bool, device=flat.device)
+    seen.view(-1)[flat] = True
+    # Eight cells at once: most are empty.
+    some = seen.view(torch.int64).nonzero()[:, 0]
+    which, cell = seen[some].nonzero().unbind(-1)
+    cells = some[which] * 8 + cell
     # The table is left uninitialised where nothing will be read: that is most of it.
     place = torch.empty(volume, dtype=torch.int32, device=flat.device)
     place[cells] = torch.arange(len(cells), dtype=torch.int32, device=flat.device)

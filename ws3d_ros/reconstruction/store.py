@@ -94,6 +94,8 @@ class VoxelStore:
         Returns:
             (N,) rows, -1 where there was no room, and the number of voxels forgotten.
         """
+        if len(coords) == 0:
+            return torch.zeros(0, dtype=torch.int64, device=self._device), 0
         chunk_coords, inverse = unique_cells(coords >> _LEVEL_BITS)
         missing = self._find_chunks(chunk_coords) < 0
         evicted = self._make_room(coords, chunk_coords[missing], near, stamp_ns)

@@ -162,7 +162,7 @@ class VoxelMap:
         centre = _into(pose, (corner + CHUNK_VOXELS / 2) * voxel)
         radius_m = CHUNK_VOXELS * voxel * 3**0.5 / 2
         rows = self._store.rows_in(chunks[in_view(camera, centre, radius_m, farthest)])
-        point = _into(pose, self._store.rows["state"][rows, column.POINT])
+        point = _into(pose, self._store.rows["state"].index_select(0, rows)[:, column.POINT])
         through = seen_through_in_depth(frame.depth_m, camera, point, voxel, farthest)
         return self._miss(rows[through], frame.stamp_ns)
 
@@ -172,7 +172,7 @@ class VoxelMap:
         reach = self._inputs.max_range_m
         low, high = (((pose[:3, 3] + sign * reach) / voxel).floor().long() for sign in (-1, 1))
         rows = self._store.rows_in(self._store.chunks_in_box(low, high)[0])
-        point = _into(pose, self._store.rows["state"][rows, column.POINT])
+        point = _into(pose, self._store.rows["state"].index_select(0, rows)[:, column.POINT])
         return self._miss(rows[seen_through_in_sweep(image, point, voxel)], scan.stamp_ns)
 
     def _miss(self, rows: Tensor, stamp_ns: int) -> int:
@@ -272,7 +272,7 @@ class VoxelMap:
 
 def _merge(state: Tensor, rows: Tensor, seen: Observation, kept: Tensor) -> None:
     """Running means of what was observed (``kept`` picks its voxels) into the voxels' state."""
-    changed = state[rows]
+    changed = state.index_select(0, rows)
     weight = seen.weight[kept]
     _blend(changed, column.COLOR, column.COLOR_WEIGHT, seen.color[kept], seen.color_weight[kept])
     share = (weight / (changed[:, column.WEIGHT] + weight))[:, None]
