@@ -9,7 +9,6 @@ from ws3d_ros.rendering.views import (
     BACKGROUND,
     HEIGHT,
     WIDTH,
-    _upright,
     below_ceiling,
     draw_legend,
     draw_map,
@@ -17,7 +16,6 @@ from ws3d_ros.rendering.views import (
     save_png,
     surface_axes,
     tiled,
-    up_of_cameras,
 )
 
 VOXEL_M = 0.1
@@ -95,26 +93,6 @@ def test_the_picture_shows_the_colours_of_things_on_the_background() -> None:
     assert 0.02 < red.mean() < blue.mean()
     # Smooth edges mix colours; all the rest is one of the three.
     assert (blue | red | background).mean() > 0.97
-
-
-@pytest.mark.parametrize("up", [(0, 0, 1), (0, 0, -1), (0, -1, 0), (1, 0, 0), (0.3, -0.5, 0.2)])
-def test_what_is_up_is_turned_upwards(up: tuple[float, float, float]) -> None:
-    rotation = _upright(np.array(up, float))
-    assert np.allclose(rotation @ rotation.T, np.eye(3))
-    assert np.linalg.det(rotation) > 0
-    assert np.allclose(rotation @ up / np.linalg.norm(up), [0, 0, 1])
-
-
-def test_up_is_the_axis_that_cameras_have_up() -> None:
-    level = np.eye(4)  # an optical frame: y down
-    angles = np.linspace(-0.4, 0.5, 7)
-    nodding = [level.copy() for _ in angles]
-    for pose, angle in zip(nodding, angles, strict=True):
-        pose[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    assert up_of_cameras(np.array(nodding)) == (0, -1, 0)
-    ros = np.eye(4)
-    ros[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
-    assert up_of_cameras(ros[None]) == (0, 0, 1)
 
 
 def test_the_legend_stands_beside_the_picture() -> None:

@@ -41,16 +41,13 @@ def draw_map(
     rgb: np.ndarray,
     voxel_size_m: float,
     legend: Sequence[LegendEntry] = (),
-    up: Sequence[float] = (0.0, 0.0, 1.0),
 ) -> np.ndarray:
     """A picture of a whole map.
 
     Args:
-        points_m: (N, 3) float32 in the map frame.
+        points_m: (N, 3) float32, z up.
         rgb: (N, 3) uint8.
         legend: what colours mean, the most important first; what does not fit is summed up.
-        up: the direction in the map that is up; z by REP-103, see :func:`up_of_cameras` for maps that
-            are otherwise.
 
     Returns:
         (HEIGHT, WIDTH, 3) uint8 RGB.
@@ -60,34 +57,9 @@ def draw_map(
         image = np.full((HEIGHT, width, 3), BACKGROUND, dtype=np.uint8)
         _write(image, "the map is empty", (width // 2 - 120, HEIGHT // 2), 1.0)
     else:
-        points_m = (points_m @ _upright(np.asarray(up, dtype=np.float64)).T).astype(np.float32)
         below = below_ceiling(points_m)
         image = _draw(points_m[below], rgb[below], voxel_size_m, width)
     return np.hstack([image, draw_legend(legend)]) if legend else image
-
-
-def up_of_cameras(T_map_camera: FloatArray) -> tuple[float, float, float]:
-    """The axis of the map that is up, judged by cameras that are mostly held upright.
-
-    Recorded sequences often start at the pose of their first camera, so that y points down.
-
-    Args:
-        T_map_camera: (B, 4, 4) poses of optical frames, whose y points down.
-    """
-    up = -np.asarray(T_map_camera)[:, :3, 1].mean(axis=0)
-    axis = int(np.abs(up).argmax())
-    x, y, z = np.eye(3)[axis] * (1.0 if up[axis] >= 0 else -1.0)
-    return float(x), float(y), float(z)
-
-
-def _upright(up: FloatArray) -> FloatArray:
-    """(3, 3) the smallest rotation that takes ``up`` to z."""
-    up = up / np.linalg.norm(up)
-    if up[2] < -1 + 1e-9:
-        return np.diag([1.0, -1.0, -1.0])
-    axis = np.cross(up, [0.0, 0.0, 1.0])
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + cross + cross @ cross / (1 + up[2])  # Rodrigues' formula
 
 
 def save_png(path: Path, image: np.ndarray) -> None:
