@@ -106,7 +106,8 @@ def test_ids_last_from_one_image_to_the_next() -> None:
     row = torch.searchsorted(second.keys, first.keys).clamp(max=len(second) - 1)
     same = (second.keys[row] == first.keys) & (first.instance > 0) & (second.instance[row] > 0)
     kept = (second.instance[row] == first.instance)[same & (second.label[row] == first.label)]
-    assert kept.float().mean() > 0.99
+    # Not all: parts of one wall that the first view saw apart are joined by the second.
+    assert kept.float().mean() > 0.9
 
 
 def test_a_colour_camera_paints_and_names_what_a_lidar_mapped() -> None:
