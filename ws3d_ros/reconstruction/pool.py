@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Column:
-    """One attribute: shape of one item's value, type, and the value of a new item."""
+    """One attribute: shape of one item's value, type, and the value of items that are free or new."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -30,7 +30,7 @@ class Pool:
     def __init__(self, columns: dict[str, Column], capacity: int, device: torch.device) -> None:
         self._columns = columns
         self._data = {
-            name: torch.empty((capacity, *column.shape), dtype=column.dtype, device=device)
+            name: torch.full((capacity, *column.shape), column.fill, dtype=column.dtype, device=device)
             for name, column in columns.items()
         }
         self._free = torch.arange(capacity - 1, -1, -1, device=device)
@@ -54,7 +54,7 @@ class Pool:
         return self.capacity * self.item_bytes
 
     def take(self, count: int) -> Tensor:
-        """(count,) int64 numbers of items that were free, their attributes set to the fill values.
+        """(count,) int64 numbers of items that were free; their attributes have the fill values.
 
         Raises:
             IndexError: if fewer than ``count`` are available.
@@ -62,15 +62,14 @@ class Pool:
         if count > self.available:
             raise IndexError(f"{count} items wanted, {self.available} are free")
         self.available -= count
-        items = self._free[self.available : self.available + count].clone()
-        for name, column in self._columns.items():
-            self._data[name][items] = column.fill
-        return items
+        return self._free[self.available : self.available + count].clone()
 
     def give(self, items: Tensor) -> None:
         """Takes back items, (n,) int64, each once."""
         self._free[self.available : self.available + len(items)] = items
         self.available += len(items)
+        for name, column in self._columns.items():
+            self._data[name][items] = column.fill
 
     def grow(self, capacity: int) -> None:
         """Makes room for more items; nothing else changes."""
@@ -78,6 +77,7 @@ class Pool:
         for name, data in self._data.items():
             grown = torch.empty((capacity, *data.shape[1:]), dtype=data.dtype, device=data.device)
             grown[:old] = data
+            grown[old:] = self._columns[name].fill
             self._data[name] = grown
         free = torch.empty(capacity, dtype=torch.int64, device=self._free.device)
         free[: self.available] = self._free[: self.available]

@@ -26,6 +26,7 @@ They lie side by side so that updating a voxel touches one cache line."""
 _LEVEL_BITS = 3
 _CELLS = CHUNK_VOXELS**3
 _ROOT_BYTES = 200  # of a dict entry: measured with tracemalloc, rounded up
+_ROW_SCAN = 4  # cells of chunks that can be read in the time of looking at one row
 _EVICTED_SHARE = 16  # evict at least 1/16 of the rows at once, so that it happens seldom
 
 
@@ -44,7 +45,7 @@ class VoxelStore:
             {
                 "state": Column((12,), torch.float32),
                 "key": Column((), torch.int64),
-                "chunk": Column((), torch.int32),
+                "chunk": Column((), torch.int32, fill=-1),
                 "seen_ns": Column((), torch.int64),
                 "feature": Column((feature_channels,), torch.float16),
                 "feature_weight": Column((), torch.float32),
@@ -150,6 +151,12 @@ class VoxelStore:
 
     def rows_in(self, chunks: Tensor) -> Tensor:
         """(n,) rows of all voxels in these chunks."""
+        if len(chunks) * _CELLS > _ROW_SCAN * self.rows.capacity:
+            # Chunks as sparse as a LiDAR's cost more to read than all voxels.
+            wanted = torch.zeros(self._chunks.capacity, dtype=torch.bool, device=self._device)
+            wanted[chunks] = True
+            chunk = self.rows["chunk"]
+            return (wanted[chunk.clamp(min=0).long()] & (chunk >= 0)).nonzero()[:, 0]
         child = self._chunks["child"][chunks]
         return child[child >= 0].long()
 
