@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ NO_BENCHMARKS = {"common.py", "house.py", "run_all.py"}
 
 
 def main() -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the node
     failed = []
     for script in sorted(HERE.glob("*.py")):
         if script.name in NO_BENCHMARKS:
