@@ -17,6 +17,7 @@ ORDER = [
     "rendering",
     "language",
     "alignment",
+    "network",
     "instances",
     "evaluation",
     "training",

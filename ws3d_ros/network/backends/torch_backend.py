@@ -1,0 +1,115 @@
+"""The default engine: plain torch, on any device.
+
+Three ways to do the same sum, chosen for each layer by how much multiplication they waste:
+
+- *pairs*: for each kernel offset gather the rows that have a partner, multiply, add to their
+  outputs. No multiplication is wasted, but every row is moved once an offset.
+- *im2col*: blocks of output rows with all their neighbours side by side (zero where none) times
+  one tall weight. One big product and little moving, but the zeros are multiplied too: for few
+  input channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ws3d_ros.network.kernel_map import KernelMap, down_map, submanifold_map
+
+IM2COL_CHANNELS = 32
+"""Up to this many input channels im2col is the faster way on a CPU (benchmarks/network.py)."""
+BLOCK_VALUES = 1 << 22
+"""Values in an im2col buffer: 16 MiB of float32, so that it stays in cache between its two uses."""
+
+
+class TorchBackend:
+    """See the module's text."""
+
+    name = "torch"
+
+    def kernel_map(self, inputs: Tensor, outputs: Tensor, kernel_size: int, stride: int) -> KernelMap:
+        """As :class:`ws3d_ros.network.backends.backend.Backend` says."""
+        if kernel_size == 2:
+            return down_map(inputs, outputs, stride)
+        return submanifold_map(inputs, kernel_size, stride)
+
+    def convolve(
+        self, features: Tensor, weight: Tensor, kernel_map: KernelMap, transposed: bool = False
+    ) -> Tensor:
+        """As :class:`ws3d_ros.network.backends.backend.Backend` says."""
+        if transposed:
+            kernel_map = kernel_map.transposed
+        return _Convolution.apply(features, weight, kernel_map)
+
+
+class _Convolution(torch.autograd.Function):
+    """The gradient to the features is the convolution back with turned weights; that to the weights
+    gathers again, so that no gathered rows are kept."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(features, weight)
+        ctx.kernel_map = kernel_map
+        return convolve(features, weight, kernel_map)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+        features, weight = ctx.saved_tensors
+        to_features = to_weight = None
+        if ctx.needs_input_grad[0]:
+            to_features = convolve(grad, weight.transpose(1, 2), ctx.kernel_map.transposed)
+        if ctx.needs_input_grad[1]:
+            to_weight = weight_gradient(features, grad, ctx.kernel_map)
+        return to_features, to_weight, None
+
+
+def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    """The sum of the protocol, without gradients: the way that fits the layer."""
+    wasteful = len(kernel_map.inputs) * 8 < kernel_map.n_outputs * weight.shape[0]
+    if weight.shape[1] <= IM2COL_CHANNELS and not wasteful and weight.shape[0] > 8:
+        return convolve_im2col(features, weight, kernel_map)
+    return convolve_pairs(features, weight, kernel_map)
+
+
+def convolve_pairs(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    """Gather, multiply, add, one kernel offset after the other. Sums are float32 at least."""
+    exact = torch.promote_types(features.dtype, torch.float32)
+    out = features.new_zeros(kernel_map.n_outputs, weight.shape[2], dtype=exact)
+    if kernel_map.identity is not None:
+        out += features @ weight[kernel_map.identity]
+    for k, (inputs, outputs) in _pairs(kernel_map):
+        if k != kernel_map.identity:
+            out.index_add_(0, outputs, (features.index_select(0, inputs) @ weight[k]).to(exact))
+    return out.to(features.dtype)
+
+
+def convolve_im2col(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    """Blocks of outputs, all neighbours side by side, times one tall weight."""
+    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+    tall = weight.reshape(-1, weight.shape[2])
+    out = features.new_empty(kernel_map.n_outputs, weight.shape[2])
+    block = max(1, BLOCK_VALUES // len(tall))
+    for start in range(0, kernel_map.n_outputs, block):
+        rows = kernel_map.table[start : start + block]
+        columns = padded.index_select(0, rows.flatten()).view(len(rows), -1)
+        torch.mm(columns, tall, out=out[start : start + len(rows)])
+    return out
+
+
+def weight_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
+    """(K³, C_in, C_out): for each offset the sum over its pairs of input times gradient of output."""
+    volume = len(kernel_map.starts) - 1
+    out = features.new_zeros(volume, features.shape[1], grad.shape[1])
+    for k, (inputs, outputs) in _pairs(kernel_map):
+        torch.mm(features.index_select(0, inputs).T, grad.index_select(0, outputs), out=out[k])
+    return out
+
+
+def _pairs(kernel_map: KernelMap) -> list[tuple[int, tuple[Tensor, Tensor]]]:
+    starts = kernel_map.starts
+    return [
+        (k, (kernel_map.inputs[begin:end], kernel_map.outputs[begin:end]))
+        for k, (begin, end) in enumerate(zip(starts, starts[1:], strict=False))
+        if end > begin
+    ]
