@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 CHANNELS = {"one": 1, "color": 4, "normal": 3}
-"""The inputs there are, and their channels: a constant; RGB in -1..1 and whether it is known; the unit normal."""
+"""The inputs there are: a constant; RGB in -1..1 and whether it is known; the unit normal."""
 
 
 def input_channels(inputs: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ COORDINATE_LIMIT = 1 << 20
 
 
 class Pyramid:
-    """The occupied cells at every stride, and the kernel maps between them: each made once, when first asked for."""
+    """The occupied cells at every stride and the kernel maps between them, made once, when asked for."""
 
     def __init__(self, coords: Tensor, backend: Backend) -> None:
         """``coords``: (N, 4) int64 (batch, x, y, z), ascending and unique."""
