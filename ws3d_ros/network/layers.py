@@ -35,23 +35,29 @@ class Convolution(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         stride, pyramid = x.stride, x.pyramid
+        features, kernel = self._cast(x.features, self.kernel)
         if self.kernel_size == 1:
-            out = x.features @ self.kernel
+            out = features @ kernel
         elif self.direction == "same":
-            out = pyramid.backend.convolve(
-                x.features, self.kernel, pyramid.neighbours(stride, self.kernel_size)
-            )
+            out = pyramid.backend.convolve(features, kernel, pyramid.neighbours(stride, self.kernel_size))
         elif self.direction == "down":
-            out, stride = (
-                pyramid.backend.convolve(x.features, self.kernel, pyramid.children(stride)),
-                stride * 2,
-            )
+            out = pyramid.backend.convolve(features, kernel, pyramid.children(stride))
+            stride *= 2
         else:
             stride //= 2
-            out = pyramid.backend.convolve(x.features, self.kernel, pyramid.children(stride), transposed=True)
+            out = pyramid.backend.convolve(features, kernel, pyramid.children(stride), transposed=True)
         if self.bias is not None:
             out = out + self.bias
         return SparseTensor(out, stride, pyramid)
+
+    @staticmethod
+    def _cast(features: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in autocast's precision, which torch chooses for its own operators only."""
+        device = features.device.type
+        if not torch.is_autocast_enabled(device):
+            return features, kernel
+        dtype = torch.get_autocast_dtype(device)
+        return features.to(dtype), kernel.to(dtype)
 
 
 class BatchNorm(nn.Module):

@@ -1,0 +1,114 @@
+"""The same cloud as another robot might have seen it: turned, cropped, noisy, without colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much clouds are changed. Probabilities are per cloud.
+
+    Attributes:
+        aligned: chance of a yaw that is a multiple of 90°, as maps of robots that start along a wall have.
+        scale: largest relative change of size.
+        tilt_deg: largest roll and pitch.
+        jitter_m: largest standard deviation of points.
+        no_color: chance that all colours are unknown (LiDAR).
+        no_normal: chance that all normals are unknown.
+        keep: smallest share of points that is kept.
+    """
+
+    aligned: float = 0.4
+    scale: float = 0.1
+    tilt_deg: float = 2.0
+    jitter_m: float = 0.01
+    no_color: float = 0.3
+    no_normal: float = 0.1
+    keep: float = 0.7
+
+
+def augment(cloud: LabelledCloud, how: Augmentation, rng: np.random.Generator) -> LabelledCloud:
+    """A changed copy; labels go with their points."""
+    cloud = _move(cloud, how, rng)
+    cloud = _thin(cloud, rng.uniform(how.keep, 1.0), rng)
+    return _recolor(cloud, how, rng)
+
+
+def crop(cloud: LabelledCloud, voxels: int, voxel_size_m: float, rng: np.random.Generator) -> LabelledCloud:
+    """The points around a random place, out to the distance (seen from above) that holds ``voxels``.
+
+    Seen from above, so that rooms keep floor and ceiling.
+    """
+    if len(cloud) <= voxels:
+        return cloud
+    cells = np.unique(np.floor(cloud.points_m / voxel_size_m).astype(np.int64), axis=0)
+    if len(cells) <= voxels:
+        return cloud
+    centre = cells[rng.integers(len(cells)), :2]
+    reach = np.partition(np.abs(cells[:, :2] - centre).max(1), voxels)[voxels]
+    distance = np.abs(np.floor(cloud.points_m[:, :2] / voxel_size_m) - centre).max(1)
+    return take(cloud, distance < max(reach, 1))
+
+
+def take(cloud: LabelledCloud, rows: np.ndarray) -> LabelledCloud:
+    """The points of these rows (a mask or indices)."""
+    return replace(
+        cloud,
+        points_m=cloud.points_m[rows],
+        color=None if cloud.color is None else cloud.color[rows],
+        normal=None if cloud.normal is None else cloud.normal[rows],
+        label=cloud.label[rows],
+        instance=cloud.instance[rows],
+    )
+
+
+def _move(cloud: LabelledCloud, how: Augmentation, rng: np.random.Generator) -> LabelledCloud:
+    aligned = rng.random() < how.aligned
+    yaw = rng.integers(4) * np.pi / 2 if aligned else rng.uniform(0.0, 2.0 * np.pi)
+    roll, pitch = (0.0, 0.0) if aligned else np.radians(rng.uniform(-how.tilt_deg, how.tilt_deg, 2))
+    turn = rotation(yaw, pitch, roll)
+    if rng.random() < 0.5:
+        turn = turn @ np.diag([1.0, -1.0, 1.0])  # a mirror image
+    points = cloud.points_m @ turn.T * rng.uniform(1.0 - how.scale, 1.0 + how.scale)
+    points += rng.normal(0.0, rng.uniform(0.0, how.jitter_m), points.shape)
+    points += rng.uniform(-1.0, 1.0, 3)  # where the grid lies is chance, too
+    normal = None if cloud.normal is None else (cloud.normal @ turn.T).astype(np.float32)
+    return replace(cloud, points_m=points.astype(np.float32), normal=normal)
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """(3, 3) rotation about z, then y, then x (REP-103: fixed axes roll, pitch, yaw), radians."""
+    (cz, cy, cx), (sz, sy, sx) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    product: np.ndarray = about_z @ about_y @ about_x
+    return product
+
+
+def _thin(cloud: LabelledCloud, share: float, rng: np.random.Generator) -> LabelledCloud:
+    return take(cloud, rng.random(len(cloud.points_m)) < share)
+
+
+def _recolor(cloud: LabelledCloud, how: Augmentation, rng: np.random.Generator) -> LabelledCloud:
+    color, normal = cloud.color, cloud.normal
+    if color is None or rng.random() < how.no_color:
+        color = None
+    else:
+        # Exposure and white balance of another camera, and the noise of its pixels.
+        gain = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3)
+        color = color * gain + rng.uniform(-15.0, 15.0) + rng.normal(0.0, rng.uniform(0.0, 8.0), color.shape)
+        color = np.clip(color, 0.0, 255.0).astype(np.uint8)
+    if normal is None or rng.random() < how.no_normal:
+        normal = None
+    else:
+        normal = normal + rng.normal(0.0, rng.uniform(0.0, 0.15), normal.shape)
+        length = np.linalg.norm(normal, axis=1, keepdims=True)
+        known = np.abs(cloud.normal).sum(1, keepdims=True) > 0  # type: ignore[arg-type]
+        normal = np.where(known, normal / np.maximum(length, 1e-6), 0.0).astype(np.float32)
+    return replace(cloud, color=color, normal=normal)

@@ -1,0 +1,114 @@
+"""Labelled clouds as the network reads them, with everything that the losses compare it to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ws3d_ros.network.backends.backend import Backend
+from ws3d_ros.network.inputs import input_features
+from ws3d_ros.network.kernel_map import submanifold_map
+from ws3d_ros.network.sparse_tensor import SparseTensor, sparse_tensor
+from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several clouds as one tensor of N voxels.
+
+    Attributes:
+        voxels: stride 1, features of the network's inputs.
+        batch: (N,) int64 which cloud a voxel is of.
+        name: (N,) int64 class by majority, -1 for none.
+        instance: (N,) int64 thing, numbered through all clouds from 0; -1 for none.
+        boundary: (N, 2) float32: a neighbour is of another class, of another thing; NaN where the
+            voxel is of none.
+        offset_m: (N, 3) float32 from the voxel to the middle of its thing's box; NaN for none.
+    """
+
+    voxels: SparseTensor
+    batch: Tensor
+    name: Tensor
+    instance: Tensor
+    boundary: Tensor
+    offset_m: Tensor
+
+
+def make_batch(
+    clouds: Sequence[LabelledCloud], inputs: Sequence[str], voxel_size_m: float, backend: Backend
+) -> Batch:
+    """Voxelises the clouds side by side.
+
+    Args:
+        clouds: of one class list.
+        inputs: of the network, see ``network.inputs``.
+        voxel_size_m: edge of a voxel.
+        backend: that will convolve.
+    """
+    coords, features, names, instances = [], [], [], []
+    things = 0
+    for index, cloud in enumerate(clouds):
+        cells = torch.from_numpy(np.floor(cloud.points_m / voxel_size_m)).long()
+        coords.append(torch.cat([torch.full((len(cells), 1), index), cells], dim=1))
+        unknown = np.full_like(cloud.points_m, np.nan)
+        color = torch.from_numpy(unknown if cloud.color is None else cloud.color).float()
+        normal = torch.from_numpy(np.zeros_like(unknown) if cloud.normal is None else cloud.normal).float()
+        features.append(input_features(inputs, color, normal))
+        names.append(torch.from_numpy(cloud.label).long())
+        ids, thing = np.unique(cloud.instance, return_inverse=True)
+        instances.append(torch.from_numpy(np.where(cloud.instance < 0, NONE, thing + things)))
+        things += len(ids)
+    voxels, cell = sparse_tensor(torch.cat(coords), torch.cat(features), backend)
+    name = majority(torch.cat(names), cell, len(voxels.features))
+    instance = majority(torch.cat(instances), cell, len(voxels.features))
+    return Batch(
+        voxels,
+        voxels.coords[:, 0],
+        name,
+        instance,
+        boundaries(voxels.coords, name, instance),
+        offsets(voxels.coords, instance, voxel_size_m),
+    )
+
+
+def majority(value: Tensor, cell: Tensor, cells: int) -> Tensor:
+    """The most frequent value (N,) int64, -1 or more, among the points of each cell; the least of equals."""
+    span = int(value.amax()) + 2 if len(value) else 1
+    pairs, votes = torch.unique(cell * span + value + 1, return_counts=True)
+    of_cell, voted = torch.div(pairs, span, rounding_mode="floor"), pairs % span - 1
+    most = torch.zeros(cells, dtype=torch.int64).scatter_reduce(0, of_cell, votes, "amax")
+    first = torch.full((cells,), span, dtype=torch.int64)
+    wins = votes == most[of_cell]
+    return first.scatter_reduce(0, of_cell[wins], voted[wins], "amin")
+
+
+def boundaries(coords: Tensor, name: Tensor, instance: Tensor) -> Tensor:
+    """(N, 2) float32: 1 where one of the 26 neighbours is of another class, of another thing."""
+    pairs = submanifold_map(coords, 3, 1)
+    out = torch.zeros(len(coords), 2)
+    for column, value in enumerate((name, instance)):
+        other = value[pairs.inputs] != value[pairs.outputs]
+        other &= (value[pairs.inputs] >= 0) & (value[pairs.outputs] >= 0)
+        out[:, column].index_add_(0, pairs.outputs, other.float())
+    out.clamp_(max=1.0)
+    out[name < 0] = torch.nan
+    return out
+
+
+def offsets(coords: Tensor, instance: Tensor, voxel_size_m: float) -> Tensor:
+    """(N, 3) float32 metres from each voxel to the middle of the box around its thing's voxels."""
+    out = torch.full((len(coords), 3), torch.nan)
+    inside = instance >= 0
+    if not bool(inside.any()):
+        return out
+    ids, thing = torch.unique(instance[inside], return_inverse=True)
+    place = coords[inside, 1:].float()
+    where = thing[:, None].expand(-1, 3)
+    low = torch.full((len(ids), 3), torch.inf).scatter_reduce(0, where, place, "amin")
+    high = torch.full((len(ids), 3), -torch.inf).scatter_reduce(0, where, place, "amax")
+    out[inside] = ((low + high)[thing] / 2 - place) * voxel_size_m
+    return out

@@ -1,0 +1,141 @@
+"""A training run as one YAML file: what is trained, on what, by which terms, for how long."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from ws3d_ros.network.inputs import CHANNELS
+from ws3d_ros.network.unet import ARCHITECTURES
+from ws3d_ros.training.augment import Augmentation
+from ws3d_ros.training.loop import Schedule
+
+SHIPPED = Path(__file__).parent / "recipes"
+Tree = TypeVar("Tree")
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be followed. The message names the file and the entry."""
+
+
+@dataclass(frozen=True)
+class StudentRecipe:
+    """The network: see ``network.student.Spec``."""
+
+    architecture: str = "Res16UNet14S"
+    inputs: tuple[str, ...] = ("color", "normal")
+    voxel_size_m: float = 0.05
+    boundary: bool = True
+    offset: bool = True
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """The clouds.
+
+    Attributes:
+        scenes: procedural scenes to train on, seeds from 0.
+        held_out: further scenes to score on, never trained on.
+        clouds: in a batch.
+        voxels: of a cloud, at most; larger ones are cropped.
+        whole_from: share of the steps after which clouds are twice as large and batches half as many:
+            partial views first, whole scenes later.
+    """
+
+    scenes: int = 1000
+    held_out: int = 24
+    clouds: int = 4
+    voxels: int = 10_000
+    whole_from: float = 0.7
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Weights of the losses; 0 leaves one out."""
+
+    point: float = 1.0
+    category: float = 0.3
+    region: float = 0.5
+    scene: float = 0.2
+    boundary: float = 0.3
+    offset: float = 0.2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a run depends on."""
+
+    seed: int = 0
+    student: StudentRecipe = field(default_factory=StudentRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    terms: Terms = field(default_factory=Terms)
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=4000))
+
+
+def load_recipe(name: str) -> tuple[Recipe, str]:
+    """A recipe by the name of a shipped one or by its path, and its text.
+
+    Raises:
+        RecipeError: if it is not there, or an entry is unknown or does not fit.
+    """
+    path = SHIPPED / f"{name}.yaml"
+    if not path.is_file():
+        path = Path(name).expanduser()
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+        raise RecipeError(f"there is no recipe '{name}'; give a YAML file, or one of: {shipped}")
+    text = path.read_text()
+    try:
+        recipe = _read(Recipe, yaml.safe_load(text) or {}, str(path))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
+    check(recipe, str(path))
+    return recipe, text
+
+
+def check(recipe: Recipe, where: str) -> None:
+    """Raises RecipeError for what cannot be trained."""
+    student = recipe.student
+    if student.architecture not in ARCHITECTURES:
+        raise RecipeError(f"{where}: student.architecture must be one of {', '.join(ARCHITECTURES)}")
+    unknown = set(student.inputs) - set(CHANNELS)
+    if unknown or not student.inputs:
+        raise RecipeError(f"{where}: student.inputs must be out of {', '.join(CHANNELS)}")
+    if recipe.data.clouds < 2:
+        raise RecipeError(f"{where}: data.clouds must be 2 or more: batch norms need several scenes")
+
+
+def _read(tree: type[Tree], values: Any, where: str) -> Tree:
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{where}: expected entries, not {values!r}")
+    hints = get_type_hints(tree)
+    taken: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in hints:
+            near = difflib.get_close_matches(str(name), hints, n=1)
+            raise RecipeError(
+                f"{where}: unknown entry '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
+            )
+        kind, place = hints[name], f"{where}: {name}"
+        if dataclasses.is_dataclass(kind):
+            taken[name] = _read(kind, value, place)  # type: ignore[type-var,arg-type]
+        elif kind == tuple[str, ...]:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise RecipeError(f"{place} must be a list of words, not {value!r}")
+            taken[name] = tuple(value)
+        else:
+            value = float(value) if kind is float and type(value) is int else value
+            if type(value) is not kind:
+                raise RecipeError(f"{place} must be {kind.__name__}, not {value!r}")
+            taken[name] = value
+    try:
+        return tree(**taken)
+    except TypeError as error:
+        raise RecipeError(f"{where}: {error}") from error
