@@ -1,0 +1,63 @@
+"""The pool of two sources against its formula in plain numpy."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ws3d_ros.alignment.combining import combine
+
+
+def distributions(rng: np.random.Generator, count: int, words: int, spread: float) -> np.ndarray:
+    power = np.exp(spread * rng.standard_normal((count, words)))
+    return power / power.sum(1, keepdims=True)
+
+
+def tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32))
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    count=st.integers(0, 20),
+    words=st.integers(1, 12),
+    worth=st.floats(0.01, 20.0),
+    spread=st.floats(0.1, 4.0),
+)
+def test_the_formula(seed: int, count: int, words: int, worth: float, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    image, network = (distributions(rng, count, words, spread) for _ in range(2))
+    views = rng.exponential(2.0, count) * (rng.random(count) < 0.7)
+    expected = np.empty((count, words))
+    for row in range(count):
+        alpha = views[row] / (views[row] + worth)
+        product = image[row] ** alpha * network[row] ** (1 - alpha)
+        expected[row] = product / product.sum()
+    found, evidence = combine(tensor(image), tensor(views), tensor(network), worth)
+    # float32 logarithms of numbers down to 1e-12.
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(evidence.numpy(), views + worth, rtol=1e-5)
+
+
+def test_without_a_view_the_network_speaks_alone_and_without_weight_the_image() -> None:
+    rng = np.random.default_rng(0)
+    image, network = (tensor(distributions(rng, 5, 4, 1.0)) for _ in range(2))
+    alone, evidence = combine(image, torch.zeros(5), network, 1.5)
+    torch.testing.assert_close(alone, network)
+    assert (evidence == 1.5).all()
+    torch.testing.assert_close(combine(image, torch.full((5,), 0.1), network, 0.0)[0], image)
+
+
+def test_many_views_silence_the_network() -> None:
+    image, network = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.01, 0.99]])
+    winners = [
+        int(combine(image, torch.tensor([views]), network, 1.0)[0].argmax()) for views in (0.1, 1.0, 10.0)
+    ]
+    assert winners == [1, 1, 0]
+
+
+def test_certainty_of_one_source_does_not_rule_a_word_out() -> None:
+    sure, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    found, _ = combine(sure, torch.tensor([1.0]), other, 1.0)
+    torch.testing.assert_close(found, torch.tensor([[0.5, 0.5]]))
+    assert (combine(sure, torch.zeros(1), other, 0.0)[0].isfinite()).all()
