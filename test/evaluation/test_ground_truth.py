@@ -15,7 +15,7 @@ OFF_GRID = np.array([[0, 0, 0, 0.07]] * 3 + [[0] * 4])  # no surface lies on the
 
 
 def test_majority_agrees_with_a_dictionary() -> None:
-    votes = VoxelVotes(VOXEL_M, 0.2, FAR_M, classes=4)
+    votes = VoxelVotes(VOXEL_M, 0.2, FAR_M)
     expected: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
     random = np.random.default_rng(0)
     for x in (0.0, 0.3):
@@ -43,11 +43,11 @@ def test_majority_agrees_with_a_dictionary() -> None:
 
 
 def test_pixels_without_a_class_or_beyond_the_range_do_not_vote() -> None:
-    votes = VoxelVotes(VOXEL_M, 0.2, FAR_M, classes=2)
+    votes = VoxelVotes(VOXEL_M, 0.2, FAR_M)
     frame = shot(pose())
     votes.add(frame, torch.zeros(CAMERA.height, CAMERA.width, dtype=torch.int64))
     assert len(votes.majority()[0]) == 0
-    blind = VoxelVotes(VOXEL_M, 0.2, 0.5, classes=2)
+    blind = VoxelVotes(VOXEL_M, 0.2, 0.5)
     blind.add(frame, torch.ones(CAMERA.height, CAMERA.width, dtype=torch.int64))
     assert len(blind.majority()[0]) == 0
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws3d_ros.evaluation.metrics import calibration_error, confusion_matrix, scores
+from ws3d_ros.evaluation.metrics import base_and_novel, calibration_error, confusion_matrix, scores
 
 
 def test_figures_by_hand() -> None:
@@ -47,6 +47,24 @@ def test_figures_agree_with_sets(pairs: list[tuple[int, int]]) -> None:
             ious.append(len(true & said) / len(true | said))
     assert result.miou == pytest.approx(float(np.mean(ious)))
     assert result.accuracy == pytest.approx(sum(t == p for _, t, p in counted) / len(counted))
+
+
+def test_harmonic_iou_by_hand() -> None:
+    # IoU of the four classes: 1, 1/2, 1/4 and absent.
+    confusion = torch.tensor([[0, 3, 0, 0, 0], [1, 0, 1, 0, 0], [3, 0, 0, 1, 0], [0, 0, 0, 0, 0]])
+    result = base_and_novel(scores(confusion), novel=[3, 4])
+    assert result.base_miou == pytest.approx(3 / 4)
+    assert result.novel_miou == pytest.approx(1 / 4)
+    assert result.hiou == pytest.approx(2 / (4 / 3 + 4))
+    nothing = torch.tensor([[0, 3, 0], [1, 1, 0]])
+    assert base_and_novel(scores(nothing), novel=[2]).hiou == 0.0
+
+
+@pytest.mark.parametrize("novel", [[], [4], [1, 2, 3]])
+def test_harmonic_iou_needs_both_kinds(novel: list[int]) -> None:
+    present = scores(torch.cat([torch.zeros(4, 1), torch.diag(torch.tensor([1, 1, 1, 0]))], 1).long())
+    with pytest.raises(ValueError, match="a base class and a novel class"):
+        base_and_novel(present, novel)
 
 
 def test_calibration_error_by_hand() -> None:

@@ -90,9 +90,7 @@ def map_sequence(
 ) -> tuple[Pipeline, VoxelVotes]:
     """The map that the pipeline makes of a sequence, and the votes for what is truly there."""
     pipeline = Pipeline(config, encoder, Vocabulary.of(folder.classes), torch.device("cpu"))
-    votes = VoxelVotes(
-        config.map.voxel_size_m, config.inputs.min_depth_m, config.inputs.max_depth_m, len(folder.classes)
-    )
+    votes = VoxelVotes(config.map.voxel_size_m, config.inputs.min_depth_m, config.inputs.max_depth_m)
     count = len(range(0, len(folder), every))
     for item in track(folder.frames(every), "mapping", total=count, console=console):
         pipeline.integrate(item.frame)

@@ -15,15 +15,14 @@ grazes."""
 
 
 class VoxelVotes:
-    """Counts, voxel by voxel, the classes of labelled pixels.
+    """Counts, voxel by voxel, the classes (or the instances) of labelled pixels.
 
     Pixels become voxels exactly as in the map: back-projected, moved to the map frame, floored.
     """
 
-    def __init__(self, voxel_size_m: float, min_depth_m: float, max_depth_m: float, classes: int) -> None:
+    def __init__(self, voxel_size_m: float, min_depth_m: float, max_depth_m: float) -> None:
         self._voxel_size_m = voxel_size_m
         self._min_depth_m, self._max_depth_m = min_depth_m, max_depth_m
-        self._classes = classes
         self._cells = torch.empty(0, 2, dtype=torch.int64)
         self._counts = torch.empty(0, dtype=torch.int64)
 
@@ -46,10 +45,12 @@ class VoxelVotes:
 
     def majority(self) -> tuple[Tensor, Tensor]:
         """Keys (N,) int64, ascending, and the class with most votes (N,) int64; ties: the first class."""
-        keys, row = self._cells[:, 0].unique(return_inverse=True)
-        table = torch.zeros(len(keys), self._classes + 1, dtype=torch.int64)
-        table[row, self._cells[:, 1]] = self._counts
-        return keys, table.argmax(1)
+        most_first = (-self._counts).argsort(stable=True)  # cells ascend by key, then by class
+        by_key = most_first[self._cells[most_first, 0].argsort(stable=True)]
+        cells = self._cells[by_key]
+        first = torch.ones(len(cells), dtype=torch.bool)
+        first[1:] = cells[1:, 0] != cells[:-1, 0]
+        return cells[first, 0], cells[first, 1]
 
 
 def look_up(keys: Tensor, wanted: Tensor, values: Tensor, absent: float) -> Tensor:

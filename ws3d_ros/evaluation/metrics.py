@@ -7,6 +7,7 @@ voxels without a true class do not count.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -85,6 +86,38 @@ def scores(confusion: Tensor) -> Scores:
         recall=recall,
         count=count,
     )
+
+
+@dataclass(frozen=True)
+class BaseAndNovel:
+    """How well classes with and without labels in training were named, each 0..1.
+
+    Attributes:
+        base_miou, novel_miou: mean intersection over union of either kind.
+        hiou: their harmonic mean; 0 where one of them is 0.
+    """
+
+    base_miou: float
+    novel_miou: float
+    hiou: float
+
+
+def base_and_novel(result: Scores, novel: Collection[int]) -> BaseAndNovel:
+    """Harmonic IoU of a base/novel split, as in PLA (Ding et al., CVPR 2023), over classes that occur.
+
+    Args:
+        novel: classes 1..C that had no label in training; all others are base classes.
+
+    Raises:
+        ValueError: when no base class, or no novel class, occurs in the truth.
+    """
+    is_novel = torch.zeros(len(result.iou), dtype=torch.bool)
+    is_novel[[number - 1 for number in novel]] = True
+    present = ~result.iou.isnan()
+    if not (present & is_novel).any() or not (present & ~is_novel).any():
+        raise ValueError("the harmonic IoU needs a base class and a novel class that occur in the truth")
+    base, unseen = float(result.iou[present & ~is_novel].mean()), float(result.iou[present & is_novel].mean())
+    return BaseAndNovel(base, unseen, 2 * base * unseen / (base + unseen) if base + unseen > 0 else 0.0)
 
 
 def calibration_error(confidence: Tensor, correct: Tensor, bins: int = 15) -> float:
