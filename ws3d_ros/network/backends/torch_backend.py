@@ -11,15 +11,19 @@ Three ways to do the same sum, chosen for each layer by how much multiplication 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 
 from ws3d_ros.network.kernel_map import KernelMap, down_map, submanifold_map
 
 IM2COL_CHANNELS = 32
 """Up to this many input channels im2col is the faster way on a CPU (benchmarks/network.py)."""
-BLOCK_VALUES = 1 << 22
-"""Values in an im2col buffer: 16 MiB of float32, so that it stays in cache between its two uses."""
+BLOCK_VALUES = 1 << 21
+"""Values in a buffer of gathered rows: 8 MiB of float32, so that it stays in cache between its two uses."""
 
 
 class TorchBackend:
@@ -75,12 +79,15 @@ def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
 def convolve_pairs(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     """Gather, multiply, add, one kernel offset after the other. Sums are float32 at least."""
     exact = torch.promote_types(features.dtype, torch.float32)
-    out = features.new_zeros(kernel_map.n_outputs, weight.shape[2], dtype=exact)
-    if kernel_map.identity is not None:
-        out += features @ weight[kernel_map.identity]
-    for k, (inputs, outputs) in _pairs(kernel_map):
+    if kernel_map.identity is None:
+        out = features.new_zeros(kernel_map.n_outputs, weight.shape[2], dtype=exact)
+    else:
+        out = multiply(features, weight[kernel_map.identity]).to(exact)
+    block = max(1, BLOCK_VALUES // max(weight.shape[1:])) if features.device.type == "cpu" else None
+    for k, inputs, outputs in _pairs(kernel_map, block):
         if k != kernel_map.identity:
-            out.index_add_(0, outputs, (features.index_select(0, inputs) @ weight[k]).to(exact))
+            product = multiply(features.index_select(0, inputs), weight[k])
+            out.index_add_(0, outputs, product.to(exact))
     return out.to(features.dtype)
 
 
@@ -93,23 +100,38 @@ def convolve_im2col(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> 
     for start in range(0, kernel_map.n_outputs, block):
         rows = kernel_map.table[start : start + block]
         columns = padded.index_select(0, rows.flatten()).view(len(rows), -1)
-        torch.mm(columns, tall, out=out[start : start + len(rows)])
+        out[start : start + len(rows)] = multiply(columns, tall)
     return out
+
+
+def multiply(rows: Tensor, weight: Tensor) -> Tensor:
+    """(N, C_in) @ (C_in, C_out).
+
+    On CPUs float32 goes to oneDNN, as a convolution of 1 over a line of pixels: ``torch.mm`` would take
+    MKL, which has half the speed on AMD and the same on Intel (benchmarks/network.py measures both).
+    With one thread torch does not hand convolutions on to oneDNN.
+    """
+    fits = rows.device.type == "cpu" and rows.dtype == torch.float32 and len(rows) > 0
+    if not (fits and torch.backends.mkldnn.is_available() and torch.get_num_threads() > 1):
+        return rows @ weight
+    pixels = rows.view(1, 1, *rows.shape).permute(0, 3, 1, 2)
+    out = conv2d(pixels, weight.T[:, :, None, None])
+    return out.permute(0, 2, 3, 1).reshape(len(rows), weight.shape[1])
 
 
 def weight_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
     """(K³, C_in, C_out): for each offset the sum over its pairs of input times gradient of output."""
     volume = len(kernel_map.starts) - 1
     out = features.new_zeros(volume, features.shape[1], grad.shape[1])
-    for k, (inputs, outputs) in _pairs(kernel_map):
+    for k, inputs, outputs in _pairs(kernel_map):
         torch.mm(features.index_select(0, inputs).T, grad.index_select(0, outputs), out=out[k])
     return out
 
 
-def _pairs(kernel_map: KernelMap) -> list[tuple[int, tuple[Tensor, Tensor]]]:
+def _pairs(kernel_map: KernelMap, block: int | None = None) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Offsets that have pairs, with the rows of their inputs and outputs, so many at a time."""
     starts = kernel_map.starts
-    return [
-        (k, (kernel_map.inputs[begin:end], kernel_map.outputs[begin:end]))
-        for k, (begin, end) in enumerate(zip(starts, starts[1:], strict=False))
-        if end > begin
-    ]
+    for k, (begin, end) in enumerate(pairwise(starts)):
+        for at in range(begin, end, block or max(1, end - begin)):
+            stop = end if block is None else min(end, at + block)
+            yield k, kernel_map.inputs[at:stop], kernel_map.outputs[at:stop]
