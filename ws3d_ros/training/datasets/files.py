@@ -42,6 +42,18 @@ def read_records(path: Path, kind: DTypeLike, columns: int, layout: str) -> np.n
     return np.frombuffer(data, kind).reshape(-1, columns)
 
 
+def require_a_label_a_point(labels: Path, label_count: int, points: Path, point_count: int) -> None:
+    """
+    Raises:
+        DatasetError: when two files do not have as many labels as points.
+    """
+    if label_count != point_count:
+        raise DatasetError(
+            f"{labels} has {label_count} labels, but {points} has {point_count} points: "
+            "one of them is cut short, or they do not belong together"
+        )
+
+
 def read_json(path: Path, layout: str) -> Any:
     """What a JSON file holds.
 

@@ -22,7 +22,13 @@ import torch
 from ws3d_ros.evaluation.classes import NUSCENES16
 from ws3d_ros.sensors.frame import FloatArray, Scan
 from ws3d_ros.sensors.rigid import pose_matrix
-from ws3d_ros.training.datasets.files import DatasetError, read_json, read_records, require
+from ws3d_ros.training.datasets.files import (
+    DatasetError,
+    read_json,
+    read_records,
+    require,
+    require_a_label_a_point,
+)
 from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
 
 LAYOUT = (
@@ -74,8 +80,7 @@ class NuScenes:
         points = self._points(name)
         file = self._root / self._labels[name]
         raw = read_records(file, np.uint8, 1, LAYOUT)[:, 0]
-        if len(raw) != len(points):
-            raise DatasetError(f"{file} has {len(raw)} labels, but the sweep {len(points)} points")
+        require_a_label_a_point(file, len(raw), self._file(name), len(points))
         nothing = np.full(len(points), NONE, np.int64)
         return LabelledCloud(
             name, points[:, :3].copy(), None, None, self._class_of[raw], nothing, self.class_names
@@ -103,7 +108,10 @@ class NuScenes:
 
     def _points(self, name: str) -> np.ndarray:
         """(N, 5) float32: x, y, z, intensity and ring."""
-        return read_records(self._root / self._sweeps[name]["filename"], "<f4", 5, LAYOUT).copy()
+        return read_records(self._file(name), "<f4", 5, LAYOUT).copy()
+
+    def _file(self, name: str) -> Path:
+        return self._root / str(self._sweeps[name]["filename"])
 
     def _by_scene(self, labelled: dict[str, str]) -> Iterator[tuple[str, Row]]:
         """Names and rows of sample_data of all sweeps that have labels, by scene and time."""

@@ -18,7 +18,13 @@ import torch
 
 from ws3d_ros.evaluation.classes import SEMANTIC_KITTI19
 from ws3d_ros.sensors.frame import FloatArray, Scan
-from ws3d_ros.training.datasets.files import DatasetError, read_numbers, read_records, require
+from ws3d_ros.training.datasets.files import (
+    DatasetError,
+    read_numbers,
+    read_records,
+    require,
+    require_a_label_a_point,
+)
 from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
 
 LAYOUT = (
@@ -58,12 +64,10 @@ class SemanticKitti:
 
     def load(self, name: str) -> LabelledCloud:
         """One sweep with its labels. Instances are numbered over a sequence; 0 in the file is none."""
-        sequence, sweep = name.split("/")
         points = self._points(name)
-        file = self._root / sequence / "labels" / f"{sweep}.label"
+        file = self._file(name, "labels", ".label")
         raw = read_records(file, "<u4", 1, f"Sequences 11 to 21 have none. {LAYOUT}")[:, 0]
-        if len(raw) != len(points):
-            raise DatasetError(f"{file} has {len(raw)} labels, but the sweep {len(points)} points")
+        require_a_label_a_point(file, len(raw), self._file(name, "velodyne", ".bin"), len(points))
         return LabelledCloud(
             name,
             points[:, :3],
@@ -79,9 +83,6 @@ class SemanticKitti:
         """The sweeps of a sequence in order, with poses in the frame of its first sweep."""
         poses = self.poses(sequence)
         sweeps = [name for name in self.names if name.startswith(f"{sequence}/")]
-        if len(poses) < len(sweeps):
-            file = self._root / sequence / "poses.txt"
-            raise DatasetError(f"{file} has {len(poses)} poses, but there are {len(sweeps)} sweeps")
         for name in sweeps:
             index = int(name.split("/")[1])
             if index >= len(poses):
@@ -110,9 +111,11 @@ class SemanticKitti:
 
     def _points(self, name: str) -> np.ndarray:
         """(N, 4) float32: x, y, z and remission."""
+        return read_records(self._file(name, "velodyne", ".bin"), "<f4", 4, LAYOUT).copy()
+
+    def _file(self, name: str, folder: str, ending: str) -> Path:
         sequence, sweep = name.split("/")
-        file = self._root / sequence / "velodyne" / f"{sweep}.bin"
-        return read_records(file, "<f4", 4, LAYOUT).copy()
+        return self._root / sequence / folder / f"{sweep}{ending}"
 
 
 def _with_last_row(matrices: np.ndarray) -> np.ndarray:
