@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
+from ws3d_ros.reconstruction.keys import pack_keys
 from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
 
 
@@ -46,12 +48,13 @@ def crop(cloud: LabelledCloud, voxels: int, voxel_size_m: float, rng: np.random.
     """
     if len(cloud) <= voxels:
         return cloud
-    cells = np.unique(np.floor(cloud.points_m / voxel_size_m).astype(np.int64), axis=0)
-    if len(cells) <= voxels:
+    cells = np.floor(cloud.points_m / voxel_size_m).astype(np.int64)
+    _, first = np.unique(pack_keys(torch.from_numpy(cells)).numpy(), return_index=True)
+    if len(first) <= voxels:
         return cloud
-    centre = cells[rng.integers(len(cells)), :2]
-    reach = np.partition(np.abs(cells[:, :2] - centre).max(1), voxels)[voxels]
-    distance = np.abs(np.floor(cloud.points_m[:, :2] / voxel_size_m) - centre).max(1)
+    centre = cells[first[rng.integers(len(first))], :2]
+    distance = np.abs(cells[:, :2] - centre).max(1)
+    reach = np.partition(distance[first], voxels)[voxels]
     return take(cloud, distance < max(reach, 1))
 
 
