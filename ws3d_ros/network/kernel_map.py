@@ -47,9 +47,9 @@ class KernelMap:
         kernel_volume = len(self.starts) - 1
         counts = torch.tensor(self.starts).diff().to(self.inputs.device)
         offset = torch.repeat_interleave(torch.arange(kernel_volume, device=self.inputs.device), counts)
-        table = torch.full((self.n_outputs, kernel_volume), self.n_inputs, device=self.inputs.device)
-        table[self.outputs, offset] = self.inputs
-        return table
+        place = offset.add_(self.outputs, alpha=kernel_volume)
+        table = torch.full((self.n_outputs * kernel_volume,), self.n_inputs, device=self.inputs.device)
+        return table.scatter_(0, place, self.inputs).view(self.n_outputs, kernel_volume)
 
 
 def kernel_offsets(kernel_size: int) -> Tensor:
@@ -104,6 +104,7 @@ def submanifold_map(coords: Tensor, kernel_size: int, stride: int) -> KernelMap:
     row = torch.arange(rows, device=coords.device)
     pairs: list[tuple[Tensor, Tensor]] = [(row, row)] * volume
     keys, step_x, step_y = _padded_keys(coords, stride, reach)
+    ended = torch.cat([keys, keys.new_full((1,), torch.iinfo(keys.dtype).max)])
     for dx in range(reach + 1):
         for dy in range(-reach if dx else 0, reach + 1):
             own = dx == 0 and dy == 0
@@ -111,14 +112,14 @@ def submanifold_map(coords: Tensor, kernel_size: int, stride: int) -> KernelMap:
             wanted = keys + (dx * step_x + dy * step_y + lowest)
             at = row + 1 if own else torch.searchsorted(keys, wanted)
             for dz in range(lowest, reach + 1):
-                hit = keys[at.clamp(max=rows - 1)] == wanted
-                hit &= at < rows
-                here, there = hit.nonzero()[:, 0], at[hit]
+                hit = ended.index_select(0, at) == wanted
+                here = hit.nonzero()[:, 0]
+                there = at.index_select(0, here)
                 k = (dx + reach) + kernel_size * ((dy + reach) + kernel_size * (dz + reach))
                 pairs[k], pairs[volume - 1 - k] = (there, here), (here, there)
                 if dz < reach:
-                    at = at + hit
-                    wanted = wanted + 1
+                    at += hit
+                    wanted += 1
     return _join(pairs, rows, rows, identity=centre)
 
 
