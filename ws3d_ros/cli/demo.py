@@ -20,9 +20,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ws3d_ros.cli.bags import BagError, BagTopics, bag_folder, find_topics
 from ws3d_ros.cli.play import use_large_messages
 from ws3d_ros.cli.results import write_results
+from ws3d_ros.training.datasets.bag_topics import BagError, BagTopics, bag_folder, find_topics
 
 console = Console()
 NODE_START_TIMEOUT_S = 90.0

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ws3d_ros.cli.bags import BagError, bag_folder
 from ws3d_ros.resources import config_folder
+from ws3d_ros.training.datasets.bag_topics import BagError, bag_folder
 
 console = Console()
 

@@ -10,7 +10,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from ws3d_ros.cli.bags import BagError, bag_folder, base_name, find_topics
+from ws3d_ros.training.datasets.bag_topics import BagError, bag_folder, base_name, find_topics
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 T = STORE.types
