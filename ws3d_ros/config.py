@@ -133,6 +133,33 @@ class SemanticsConfig:
 
 
 @dataclass(frozen=True)
+class NetworkConfig:
+    """The 3D network that names voxels by shape and surroundings, beside or without images."""
+
+    checkpoint: str = option(
+        "auto", "Path of a network's weights (.safetensors), auto (those that ship, if any do) or none."
+    )
+    backend: str = option(
+        "torch",
+        "Engine of the sparse convolutions; all but torch must be installed.",
+        choices=("torch", "minkowski", "spconv"),
+    )
+    precision: str = option(
+        "auto",
+        "Numbers to compute with. auto: the fastest that this device is good at.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    weight: float = option(
+        1.0,
+        "How many good views of a voxel the network is worth: after so many, images and network count "
+        "the same.",
+        low=0.01,
+        high=100.0,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     """What the node publishes, and how often."""
 
@@ -151,6 +178,7 @@ class Config:
     inputs: InputConfig = field(default_factory=InputConfig)
     map: MapConfig = field(default_factory=MapConfig)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
 

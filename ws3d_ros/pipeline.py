@@ -1,4 +1,4 @@
-"""The way of the data, as code: sensors to map, images to features, features to names.
+"""The way of the data, as code: sensors to map, images to features, features and shapes to names.
 
 Two threads share a :class:`Pipeline`. The *mapping* thread calls ``integrate``, ``is_keyframe``,
 ``snapshot`` and ``apply``; it alone touches the map. The *semantics* thread calls ``understand``,
@@ -7,12 +7,15 @@ Two threads share a :class:`Pipeline`. The *mapping* thread calls ``integrate``,
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ws3d_ros.alignment.combining import combine
 from ws3d_ros.alignment.compression import feature_basis
 from ws3d_ros.alignment.labelling import decide, word_probabilities
 from ws3d_ros.alignment.lifting import lift, paint
@@ -23,14 +26,18 @@ from ws3d_ros.instances.grouping import group
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.prompts import embed
 from ws3d_ros.language.vocabulary import Vocabulary, shipped_words
+from ws3d_ros.network.namer import Namer
 from ws3d_ros.reconstruction.voxel_map import Fused, VoxelMap
 from ws3d_ros.reconstruction.window import Patch, Window
 from ws3d_ros.rendering.splat import render
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 from ws3d_ros.stopwatch import Stopwatch
 
+log = logging.getLogger(__name__)
 VIEW_WIDTH = 320
 """Pixels across in the rendered view that links an image to voxels."""
+CHANGED = 0.1
+"""Without an image, a window is read again when so many of its voxels, as a share, may be new."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +48,28 @@ class Understood:
         names: label, confidence and instance of every voxel of a window.
         features: what an image adds to the features of the voxels that it shows, or None.
         paint: arguments of ``VoxelMap.paint``: colours from an image without depth, or None.
+        network_error: why the 3D network had no part in the names, empty if it had or if there is none.
     """
 
     names: Patch
     features: Patch | None = None
     paint: tuple[Tensor, Tensor, Tensor] | None = None
+    network_error: str = ""
 
 
 @dataclass(frozen=True)
 class Words:
-    """What the vocabulary looks like to features: (C + B, K) compressed vectors, C of them names."""
+    """What the vocabulary looks like: C names, then B background words, in each space that is in use.
 
-    vectors: Tensor
+    Attributes:
+        names: C.
+        image: (C + B, K) compressed vectors in the encoder's space; (C + B, 0) without an encoder.
+        network: (C + B, D) vectors in the network's space; (C + B, 0) without a network.
+    """
+
     names: int
+    image: Tensor
+    network: Tensor
 
 
 class Pipeline:
@@ -66,47 +82,61 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: Config, encoder: Encoder | None, vocabulary: Vocabulary, device: torch.device
+        self,
+        config: Config,
+        encoder: Encoder | None,
+        vocabulary: Vocabulary,
+        device: torch.device,
+        namer: Namer | None = None,
     ) -> None:
-        """``encoder`` None maps geometry only."""
+        """Images need an ``encoder``, shapes a ``namer``; with neither there is geometry only."""
         self.stopwatch = Stopwatch()
-        self._config, self._encoder, self._device = config, encoder, device
+        self._config, self._encoder, self._namer, self._device = config, encoder, namer, device
         channels = 0
         if encoder is not None:
             self._basis = feature_basis(encoder, shipped_words(), config.semantics.feature_channels)
             channels = self._basis.channels
         self.map = VoxelMap(config.map, config.inputs, channels, device)
         self._keyframes: dict[str, FloatArray] = {}
+        self._new_voxels = self._window_voxels = 0
         self._next_instance = 1
         self.set_vocabulary(vocabulary)
+
+    @property
+    def can_name(self) -> bool:
+        """Whether anything here gives names; without, there is geometry only."""
+        return self._encoder is not None or self._namer is not None
 
     # Mapping thread ---------------------------------------------------------------------------
 
     def integrate(self, measurement: Frame | Scan) -> Fused:
         """Adds what a sensor saw to the map. Errors are those of :meth:`VoxelMap.integrate`."""
         with self.stopwatch("integrate"):
-            return self.map.integrate(measurement)
+            fused = self.map.integrate(measurement)
+        self._new_voxels += fused.new
+        return fused
 
-    def is_keyframe(self, frame: Frame) -> bool:
-        """Whether the image is worth encoding: its camera moved or turned enough since the last one.
+    def is_keyframe(self, measurement: Frame | Scan) -> bool:
+        """Whether there is something to understand; answering yes makes this the last keyframe.
 
-        Answering yes makes this frame the last one.
+        An image is worth encoding if its camera moved or turned enough since its last one. Where there
+        is no image, or nothing that encodes it, but a network, the map around is worth reading if
+        enough of it is new.
         """
-        if self._encoder is None or frame.color is None:
-            return False
-        last = self._keyframes.get(frame.sensor)
-        if last is not None:
-            moved_m, turned_deg = motion(last, frame.T_map_camera)
-            settings = self._config.semantics
-            if moved_m < settings.keyframe_distance_m and turned_deg < settings.keyframe_angle_deg:
-                return False
-        self._keyframes[frame.sensor] = frame.T_map_camera
-        return True
+        if self._encodes(measurement):
+            due = self._moved(measurement)
+        else:
+            due = self._namer is not None and self._new_voxels > CHANGED * self._window_voxels
+        if due:
+            self._new_voxels = 0
+        return due
 
-    def snapshot(self, frame: Frame) -> Window:
-        """A copy of the map around the camera."""
+    def snapshot(self, measurement: Frame | Scan) -> Window:
+        """A copy of the map around the sensor."""
         with self.stopwatch("snapshot"):
-            return self.map.window(frame.T_map_camera[:3, 3], self._config.map.window_radius_m)
+            window = self.map.window(_pose(measurement)[:3, 3], self._config.map.window_radius_m)
+        self._window_voxels = len(window)
+        return window
 
     def apply(self, understood: Understood) -> None:
         """Puts what was understood into the map."""
@@ -118,18 +148,64 @@ class Pipeline:
             self.map.apply(understood.names)
 
     def clear(self) -> None:
-        """Forgets the map; the next image is a keyframe."""
+        """Forgets the map; the next measurement is a keyframe."""
         self.map.clear()
         self._keyframes.clear()
+        self._new_voxels = self._window_voxels = 0
 
     def retune(self, config: Config) -> None:
         """Takes over the settings that may change at run time (``live`` in config.py). Any thread may."""
         self._config, self.map.config = config, config.map
 
+    def _encodes(self, measurement: Frame | Scan) -> TypeGuard[Frame]:
+        return self._encoder is not None and isinstance(measurement, Frame) and measurement.color is not None
+
+    def _moved(self, frame: Frame) -> bool:
+        """Whether the camera moved or turned enough; if so, its pose is the new one to compare with."""
+        last = self._keyframes.get(frame.sensor)
+        if last is not None:
+            moved_m, turned_deg = motion(last, frame.T_map_camera)
+            settings = self._config.semantics
+            if moved_m < settings.keyframe_distance_m and turned_deg < settings.keyframe_angle_deg:
+                return False
+        self._keyframes[frame.sensor] = frame.T_map_camera
+        return True
+
     # Semantics thread -------------------------------------------------------------------------
 
-    def understand(self, frame: Frame, window: Window) -> Understood:
-        """What an image says about the voxels that it shows, and all names that follow."""
+    def understand(self, measurement: Frame | Scan, window: Window) -> Understood:
+        """What an image says about the voxels that it shows, and all names that follow.
+
+        A measurement without an image, or without an encoder for it, brings names only.
+        """
+        if not self._encodes(measurement):
+            return self.relabel(window)
+        seen, colors = self._look(measurement, window)
+        return replace(self.relabel(add(window, seen)), features=seen, paint=colors)
+
+    def relabel(self, window: Window) -> Understood:
+        """All names anew, from features that the voxels have and from the network: no image is needed."""
+        network, error = self._read(window)
+        with self.stopwatch("name"):
+            return Understood(self._name(window, network), network_error=error)
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Other words from now on; relabel ``map.everything()`` to rename what is there.
+
+        If the encoder fails, its error is passed on and the old words stay.
+        """
+        image = network = torch.zeros(len(vocabulary) + len(vocabulary.background), 0, device=self._device)
+        if self._encoder is not None:
+            embedded = embed(vocabulary, self._encoder)
+            vectors = torch.cat([embedded.names, embedded.background]).to(self._device)
+            image = self._basis.compress(vectors)
+        if self._namer is not None:
+            network = self._namer.embed(vocabulary)
+        self._words = Words(len(vocabulary), image, network)
+        self.vocabulary = vocabulary
+
+    def _look(self, frame: Frame, window: Window) -> tuple[Patch, tuple[Tensor, Tensor, Tensor] | None]:
+        """Features and, where there is no depth, colours that an image gives to the voxels that it shows."""
         assert self._encoder is not None
         assert frame.color is not None
         with self.stopwatch("encode"):
@@ -141,40 +217,41 @@ class Pipeline:
             pose = torch.from_numpy(frame.T_map_camera)
             views = render(window.points_m, camera, pose, window.voxel_size_m, normal=window.normal)
         with self.stopwatch("lift"):
-            seen = lift(dense, views, frame, window, self._words.vectors, self._encoder.logit_scale)
-            colors = paint(frame.color, views, window) if frame.depth_m is None else None
-        with self.stopwatch("name"):
-            return Understood(self._name(add(window, seen)), seen, colors)
+            seen = lift(dense, views, frame, window, self._words.image, self._encoder.logit_scale)
+            return seen, paint(frame.color, views, window) if frame.depth_m is None else None
 
-    def relabel(self, window: Window) -> Understood:
-        """All names anew, from features that the voxels have: no image is needed."""
-        with self.stopwatch("name"):
-            return Understood(self._name(window))
+    def _read(self, window: Window) -> tuple[Tensor | None, str]:
+        """What the network says, (N, C + B), or None; and why it failed, if it did."""
+        if self._namer is None:
+            return None, ""
+        try:
+            with self.stopwatch("network"):
+                return self._namer.probabilities(window, self._words.network), ""
+        except Exception as error:
+            log.debug("the network failed", exc_info=True)
+            return None, f"{type(error).__name__}: {error}"
 
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Other words from now on; relabel ``map.everything()`` to rename what is there.
-
-        If the encoder fails, its error is passed on and the old words stay.
-        """
-        if self._encoder is not None:
-            embedded = embed(vocabulary, self._encoder)
-            vectors = torch.cat([embedded.names, embedded.background]).to(self._device)
-            self._words = Words(self._basis.compress(vectors), len(vocabulary.names))
-        self.vocabulary = vocabulary
-
-    def _name(self, window: Window) -> Patch:
-        """Label, confidence and instance of each voxel, from features, neighbours and old ids."""
-        assert self._encoder is not None
+    def _name(self, window: Window, network: Tensor | None) -> Patch:
+        """Label, confidence and instance of each voxel, from both sources, neighbours and old ids."""
         settings = self._config.semantics
         table = neighbour_table(window.keys)
-        probability = word_probabilities(window.feature, self._words.vectors, self._encoder.logit_scale)
-        trust = trust_in(window.feature_weight)
-        probability = smooth(probability, trust, affinity(window, table), settings.smoothing_sweeps)
+        probability, evidence = self._believe(window, network)
+        sweeps = settings.smoothing_sweeps
+        probability = smooth(probability, trust_in(evidence), affinity(window, table), sweeps)
         label, confidence = decide(probability, self._words.names, settings.unknown_below)
         smallest = self._config.output.min_instance_voxels
         instance = group(label, window.instance, table, smallest, self._next_instance)
         self._next_instance = max(self._next_instance, int(instance.amax()) + 1 if len(instance) else 1)
         return Patch(window.keys, label=label, confidence=confidence, instance=instance)
+
+    def _believe(self, window: Window, network: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Probabilities of the words, (N, C + B), and the evidence for them in views, (N,)."""
+        words = self._words.image
+        scale = self._encoder.logit_scale if self._encoder is not None else 0.0
+        image = word_probabilities(window.feature, words, scale)  # all words alike without an encoder
+        if network is None:
+            return image, window.feature_weight
+        return combine(image, window.feature_weight, network, self._config.network.weight)
 
 
 def add(window: Window, seen: Patch) -> Window:
@@ -187,6 +264,10 @@ def add(window: Window, seen: Patch) -> Window:
     weight[row] += seen.feature_weight
     feature[row] = total / weight[row, None]
     return replace(window, feature=feature, feature_weight=weight)
+
+
+def _pose(measurement: Frame | Scan) -> FloatArray:
+    return measurement.T_map_camera if isinstance(measurement, Frame) else measurement.T_map_lidar
 
 
 def motion(T_map_a: FloatArray, T_map_b: FloatArray) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """The pipeline and the threads that drive it: what lives from configure to clean-up.
 
 ``mapping`` is the map's only writer and copies windows for the others; ``semantics`` encodes
-images and names voxels; ``output`` makes messages. Nobody waits for semantics but who asks for
-new words.
+images, reads windows with the 3D network and names voxels; ``output`` makes messages. Nobody waits
+for semantics but who asks for new words.
 """
 
 from __future__ import annotations
@@ -58,13 +58,10 @@ class Renamed:
 class Engine:
     """Measurements in, snapshots out. Public methods may be called from any thread."""
 
-    def __init__(
-        self, config: Config, pipeline: Pipeline, has_encoder: bool, ledger: Ledger, reporter: Reporter
-    ) -> None:
+    def __init__(self, config: Config, pipeline: Pipeline, ledger: Ledger, reporter: Reporter) -> None:
         self.pipeline = pipeline
         self.words = pipeline.vocabulary
         self._config = config
-        self._has_encoder = has_encoder
         self._ledger = ledger
         self._reporter = reporter
         self.errors = 0
@@ -152,15 +149,16 @@ class Engine:
         self._ledger.used(measurement.sensor)
         self._center_m, self._arrived_s = measurement.center_m, measurement.arrived_s
         self._changes += 1
-        if isinstance(decoded, Frame):
-            if decoded.depth_m is not None and fused.points == 0:
-                self._reporter.report(
-                    f"{measurement.sensor} out of range",
-                    f"{measurement.sensor}: no depth between inputs.min_depth_m and inputs.max_depth_m",
-                )
-            if self.pipeline.is_keyframe(decoded):
-                window = self.pipeline.snapshot(decoded)
-                self._semantics.mailbox.put("keyframe", partial(self._understand, decoded, window))
+        if isinstance(decoded, Frame) and decoded.depth_m is not None and fused.points == 0:
+            self._reporter.report(
+                f"{measurement.sensor} out of range",
+                f"{measurement.sensor}: no depth between inputs.min_depth_m and inputs.max_depth_m",
+            )
+        if self.pipeline.is_keyframe(decoded):
+            window = self.pipeline.snapshot(decoded)
+            # Apart, so that a sweep does not displace an image.
+            kind = "image" if isinstance(decoded, Frame) else "sweep"
+            self._semantics.mailbox.put(kind, partial(self._understand, decoded, window))
 
     def _apply(self, understood: Understood, words: Vocabulary) -> None:
         self.pipeline.apply(understood)
@@ -181,25 +179,36 @@ class Engine:
 
     # Semantics thread -------------------------------------------------------------------------
 
-    def _understand(self, frame: Frame, window: Window) -> None:
+    def _understand(self, measurement: Frame | Scan, window: Window) -> None:
         if len(window) == 0:
             return
-        understood = self.pipeline.understand(frame, window)
+        understood = self.pipeline.understand(measurement, window)
+        self._tell_network_error(understood, window)
         self._mapping.mailbox.post(partial(self._apply, understood, self.pipeline.vocabulary))
 
     def _use_words(self, entries: list[str]) -> Renamed:
         begun = time.monotonic()
         words = Vocabulary.load(entries[0]) if len(entries) == 1 else Vocabulary.of(entries)
         self.pipeline.set_vocabulary(words)
-        if not self._has_encoder:
+        if not self.pipeline.can_name:
             self.words = words
             return Renamed(words, 0, time.monotonic() - begun)
         before = self._mapping.mailbox.request(self.pipeline.map.everything).result()
         understood = self.pipeline.relabel(before)
+        self._tell_network_error(understood, before)
         self._mapping.mailbox.request(partial(self._apply, understood, words)).result()
         assert understood.names.label is not None
         changed = int((understood.names.label.to(before.label.dtype) != before.label).sum())
         return Renamed(words, changed, time.monotonic() - begun)
+
+    def _tell_network_error(self, understood: Understood, window: Window) -> None:
+        if understood.network_error:
+            self.errors += 1
+            self._reporter.report(
+                "network failed",
+                f"the 3D network failed on {len(window)} voxels, so names come from images alone: "
+                f"{understood.network_error}; if it was memory, reduce map.window_radius_m",
+            )
 
     # Any of them ------------------------------------------------------------------------------
 

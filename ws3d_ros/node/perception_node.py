@@ -1,7 +1,7 @@
 """The lifecycle node: puts parameters, sensors, threads, outputs and services together.
 
-configure loads the encoder and warms it up; activate listens and publishes; deactivate stops
-listening and keeps the map; clean-up frees everything.
+configure loads the encoder and the 3D network and warms them up; activate listens and publishes;
+deactivate stops listening and keeps the map; clean-up frees everything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -19,13 +18,15 @@ from rclpy.parameter import Parameter
 from rclpy.timer import Timer
 
 from ws3d_ros.config import Config
-from ws3d_ros.language.choose import Choice, choose_encoder
+from ws3d_ros.language.choose import Choice
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.msg import PipelineStatus
+from ws3d_ros.network.choose import NetworkChoice, voxel_size_warning
 from ws3d_ros.node import parameters
 from ws3d_ros.node.engine import Engine
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.log_bridge import bridge_logging
+from ws3d_ros.node.models import choose_device, load_encoder, load_network
 from ws3d_ros.node.outputs import NEWEST, Outputs
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.services import Services
@@ -35,7 +36,6 @@ from ws3d_ros.sensors.ledger import Count, Ledger
 
 LOOK_PERIOD_S = 1.0
 POLL_PERIOD_S = 0.02
-WARM_UP_SIZE = (480, 640)
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 Transition = Callable[["PerceptionNode", LifecycleState], TransitionCallbackReturn]
 
@@ -60,6 +60,7 @@ class Core:
 
     config: Config
     choice: Choice
+    network: NetworkChoice
     ledger: Ledger
     reporter: Reporter
     engine: Engine
@@ -127,12 +128,14 @@ class PerceptionNode(LifecycleNode):
         device = choose_device(config.semantics.device)
         words = Vocabulary.load(config.semantics.vocabulary)
         choice = load_encoder(config, device)
-        pipeline = Pipeline(config, choice.encoder, words, device)
         ledger, reporter = Ledger(), Reporter(lambda text: self.get_logger().warning(text))
-        engine = Engine(config, pipeline, choice.encoder is not None, ledger, reporter)
+        network = load_network(config, choice.encoder, device)
+        pipeline = Pipeline(config, choice.encoder, words, device, network.namer)
+        engine = Engine(config, pipeline, ledger, reporter)
         self._core = Core(
             config,
             choice,
+            network,
             ledger,
             reporter,
             engine,
@@ -141,6 +144,7 @@ class PerceptionNode(LifecycleNode):
             self._every(config.output.status_period_s, self._tell_status),
         )
         self.get_logger().info(f"encoder: {choice.why}")
+        self._tell_network(network)
         self.get_logger().info(
             f"vocabulary: {config.semantics.vocabulary} ({len(words)} names); device: {device}"
         )
@@ -224,6 +228,17 @@ class PerceptionNode(LifecycleNode):
         space, name = (encoder.space, encoder.name) if encoder is not None else ("", "")
         self._core.outputs.publish_vocabulary(words, space, name)
 
+    def _tell_network(self, network: NetworkChoice) -> None:
+        assert self._core is not None
+        if network.is_fault:
+            self._core.reporter.report("network", f"network: {network.why}")
+        else:
+            self.get_logger().info(f"network: {network.why}")
+        if network.namer is not None:
+            warning = voxel_size_warning(network.namer, self._core.config.map.voxel_size_m)
+            if warning:
+                self._core.reporter.report("voxel size", warning)
+
     def _tell_status(self) -> None:
         assert self._core is not None
         waiting = self._activity.ingest.waiting() if self._activity is not None else 0
@@ -248,33 +263,6 @@ class PerceptionNode(LifecycleNode):
         return self.create_timer(period_s, work, clock=self._steady)
 
 
-def choose_device(setting: str) -> torch.device:
-    """``auto`` is a CUDA device where there is one.
-
-    Raises:
-        ValueError: if CUDA is asked for and there is none.
-    """
-    there = torch.cuda.is_available()
-    if setting == "cuda" and not there:
-        raise ValueError("semantics.device is 'cuda', but torch finds no CUDA device; set it to auto or cpu")
-    return torch.device("cuda" if there and setting != "cpu" else "cpu")
-
-
-def load_encoder(config: Config, device: torch.device) -> Choice:
-    """The encoder of the configuration, after a first image, so that the robot's first is not slow.
-
-    Raises:
-        EncoderError: see :func:`ws3d_ros.language.choose.choose_encoder`.
-    """
-    semantics = config.semantics
-    if not semantics.enabled:
-        return Choice(None, "none: semantics.enabled is false")
-    choice = choose_encoder(semantics.encoder, semantics.weights_dir, device, semantics.threads)
-    if choice.encoder is not None:
-        choice.encoder.encode_dense(torch.zeros(1, 3, *WARM_UP_SIZE, device=device))
-    return choice
-
-
 def health(core: Core, is_active: bool, waiting: int) -> Health:
     """The node's state as plain values.
 
@@ -294,6 +282,8 @@ def health(core: Core, is_active: bool, waiting: int) -> Health:
         budget_bytes=int(config.map.budget_mb * 2**20),
         encoder=core.choice.encoder.name if core.choice.encoder is not None else "",
         encoder_why=core.choice.why,
+        network=core.network.namer.name if core.network.namer is not None else "",
+        network_why=core.network.why,
         latencies_ms=core.outputs.latencies_ms(),
         worker_errors=engine.errors,
     )

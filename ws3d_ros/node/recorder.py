@@ -101,6 +101,8 @@ class Recorder:
             "peak_memory_bytes": status.peak_rss_bytes,
             "encoder": status.encoder,
             "encoder_why": status.encoder_why,
+            "network": status.network,
+            "network_why": status.network_why,
             "worker_errors": status.worker_errors,
             "clouds_received": self.clouds,
         }

@@ -34,6 +34,8 @@ class Health:
     budget_bytes: int
     encoder: str
     encoder_why: str
+    network: str
+    network_why: str
     latencies_ms: Sequence[float]
     worker_errors: int
 
@@ -81,6 +83,8 @@ def status_message(health: Health, header: Header) -> PipelineStatus:
         peak_rss_bytes=max(rss_bytes, int(peak_memory_bytes())),
         encoder=health.encoder,
         encoder_why=health.encoder_why,
+        network=health.network,
+        network_why=health.network_why,
         latency_p50_ms=latency_p50,
         latency_p95_ms=latency_p95,
         worker_errors=int(health.worker_errors),
@@ -102,6 +106,7 @@ def diagnostics_message(name: str, status: PipelineStatus) -> DiagnosticArray:
             values=key_values(
                 state=status.state,
                 encoder=status.encoder or "none",
+                network=status.network or "none",
                 voxels=status.voxels,
                 map_mb=round(status.map_bytes / 1e6, 1),
                 rss_mb=round(status.rss_bytes / 1e6, 1),

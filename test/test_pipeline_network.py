@@ -1,0 +1,194 @@
+"""The 3D network in the pipeline: alone, beside images, failing, and with other words."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from small_world import CAMERA, ColourEncoder, pose, shot
+from students import SurfaceReader, random_student, surface_namer
+from torch import Tensor
+
+from ws3d_ros.alignment.combining import combine
+from ws3d_ros.alignment.labelling import decide, word_probabilities
+from ws3d_ros.config import Config, NetworkConfig, from_mapping
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.network.choose import choose_network
+from ws3d_ros.network.namer import Namer
+from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.reconstruction.window import Window
+from ws3d_ros.sensors.frame import Frame, Scan
+
+CPU = torch.device("cpu")
+FLOOR, WALL = 1, 2
+
+
+def config(**extra: object) -> Config:
+    return from_mapping({"semantics.feature_channels": 0, "inputs.min_range_m": 0.1, **extra})
+
+
+def pipeline(
+    namer: Namer,
+    encoder: ColourEncoder | None = None,
+    words: tuple[str, ...] = ("floor", "wall", "box"),
+    **extra: object,
+) -> Pipeline:
+    return Pipeline(config(**extra), encoder, Vocabulary.of(words), CPU, namer)
+
+
+def sweep(x: float = 0.0) -> Scan:
+    """What the camera of :func:`shot` sees, as points of a LiDAR in its place."""
+    seen = shot(pose(x))
+    assert seen.depth_m is not None
+    v, u = torch.nonzero(seen.depth_m > 0, as_tuple=True)
+    z = seen.depth_m[v, u]
+    optical = torch.stack([(u - CAMERA.cx) / CAMERA.fx * z, (v - CAMERA.cy) / CAMERA.fy * z, z], dim=1)
+    return Scan(0, optical, seen.T_map_camera, None, "lidar")
+
+
+def take(pipe: Pipeline, measurement: Frame | Scan) -> bool:
+    """One measurement all the way; whether it was a keyframe."""
+    pipe.integrate(measurement)
+    if not pipe.is_keyframe(measurement):
+        return False
+    pipe.apply(pipe.understand(measurement, pipe.snapshot(measurement)))
+    return True
+
+
+def clear_surfaces(window: Window) -> tuple[Tensor, Tensor]:
+    """Voxels in the open parts of floor and wall that have a normal."""
+    x, _, z = window.points_m.unbind(1)
+    known = window.normal.abs().sum(1) > 0
+    return known & (x < 1.8) & (z < 0.06), known & (x > 2.95) & (z > 0.3)
+
+
+def random_namer(tmp_path: Path, encoder: ColourEncoder | None) -> Namer:
+    path = random_student(tmp_path / "random.safetensors")
+    choice = choose_network(
+        NetworkConfig(str(path), precision="float32"), encoder or ColourEncoder(), "", CPU
+    )
+    assert choice.namer is not None
+    return choice.namer
+
+
+def test_a_lidar_alone_gets_names_from_shapes() -> None:
+    pipe = pipeline(surface_namer(SurfaceReader()))
+    assert take(pipe, sweep())
+    window = pipe.map.everything()
+    floor, wall = clear_surfaces(window)
+    assert floor.sum() > 100
+    assert wall.sum() > 100
+    # Smoothing lets borders swap a few.
+    assert (window.label[floor] == FLOOR).float().mean() > 0.95
+    assert (window.label[wall] == WALL).float().mean() > 0.95
+    assert set(window.instance[window.label > 0].tolist()) > {0}
+
+
+def test_a_sweep_is_worth_reading_when_enough_is_new() -> None:
+    pipe = pipeline(surface_namer(SurfaceReader()))
+    assert take(pipe, sweep())
+    assert not take(pipe, sweep())
+    assert take(pipe, sweep(-2.0))
+    pipe.clear()
+    assert take(pipe, sweep(-2.0))
+
+
+def test_a_depth_camera_without_an_encoder_is_like_a_lidar() -> None:
+    pipe = pipeline(surface_namer(SurfaceReader()))
+    assert take(pipe, shot(pose()))
+    window = pipe.map.everything()
+    floor, _ = clear_surfaces(window)
+    assert (window.label[floor] == FLOOR).float().mean() > 0.95
+
+
+def test_an_image_and_a_random_student_together(tmp_path: Path) -> None:
+    """Without smoothing every label is what the formula says of both sources."""
+    encoder = ColourEncoder()
+    namer = random_namer(tmp_path, encoder)
+    settings = config(**{"semantics.smoothing_sweeps": 0, "network.weight": 0.5})
+    plain = dataclasses.replace(Vocabulary.of(["floor", "wall", "box"]), synonyms=((), (), ()))
+    pipe = Pipeline(settings, encoder, plain, CPU, namer)
+    assert take(pipe, shot(pose()))
+    window = pipe.map.everything()
+    words = encoder.encode_text(["floor", "wall", "box"])
+    image = word_probabilities(window.feature, words, encoder.logit_scale)
+    network = namer.probabilities(window, namer.embed(plain))
+    expected, confidence = decide(combine(image, window.feature_weight, network, 0.5)[0], 3, 0.05)
+    # Features of the map are float16: near ties may turn.
+    assert (window.label == expected).float().mean() > 0.99
+    torch.testing.assert_close(window.confidence, confidence, atol=5e-3, rtol=0)
+    # And each of the two matters somewhere.
+    seen = window.feature_weight > 0
+    assert (window.label != network.argmax(1) + 1)[seen].any()
+    assert (window.label == network.argmax(1) + 1)[~seen].all()
+
+
+def test_the_same_file_gives_the_same_map(tmp_path: Path) -> None:
+    maps = []
+    for _ in range(2):
+        encoder = ColourEncoder()
+        pipe = pipeline(random_namer(tmp_path, encoder), encoder)
+        for x in (0.0, 0.4):
+            take(pipe, shot(pose(x)))
+        maps.append(pipe.map.everything())
+    for name in ("label", "confidence", "instance"):
+        torch.testing.assert_close(getattr(maps[0], name), getattr(maps[1], name))
+
+
+def test_many_views_outweigh_a_network_that_is_wrong() -> None:
+    namer = surface_namer(SurfaceReader())
+    shares = []
+    for weight in (0.01, 100.0):
+        pipe = pipeline(namer, ColourEncoder(), **{"network.weight": weight})
+        for x in (0.0, 0.3):
+            take(pipe, shot(pose(x)))
+        window = pipe.map.everything()
+        x, y, z = window.points_m.unbind(1)
+        box = (x > 1.97) & (x < 2.43) & (y.abs() < 0.23) & (z > 0.1) & (z < 0.43)
+        shares.append(float((window.label[box] == 3).float().mean()))
+    assert shares[0] > 0.9
+    assert shares[1] < 0.1
+
+
+@pytest.mark.parametrize("encoder", [None, ColourEncoder()])
+def test_new_words_ask_the_network_again(encoder: ColourEncoder | None) -> None:
+    reader = SurfaceReader()
+    pipe = pipeline(surface_namer(reader), encoder)
+    take(pipe, shot(pose()))
+    pipe.set_vocabulary(Vocabulary.of(["wall", "carpet"]))
+    understood = pipe.relabel(pipe.map.everything())
+    pipe.apply(understood)
+    window = pipe.map.everything()
+    floor, wall = clear_surfaces(window)
+    assert (window.label[floor] == 2).float().mean() > 0.95
+    assert (window.label[wall] == 1).float().mean() > 0.95
+
+
+def test_a_failing_network_leaves_the_images() -> None:
+    broken = surface_namer(SurfaceReader(error=MemoryError("no room for 12 GiB")))
+    with_network = pipeline(broken, ColourEncoder())
+    without = Pipeline(config(), ColourEncoder(), Vocabulary.of(["floor", "wall", "box"]), CPU)
+    frame = shot(pose())
+    for pipe in (with_network, without):
+        take(pipe, frame)
+    torch.testing.assert_close(with_network.map.everything().label, without.map.everything().label)
+    understood = with_network.understand(frame, with_network.snapshot(frame))
+    assert understood.network_error == "MemoryError: no room for 12 GiB"
+
+
+def test_with_nothing_to_go_by_all_is_unknown() -> None:
+    pipe = pipeline(surface_namer(SurfaceReader(error=RuntimeError("broken"))))
+    assert take(pipe, sweep())
+    assert (pipe.map.everything().label == 0).all()
+
+
+def test_the_network_is_a_stage_of_its_own() -> None:
+    pipe = pipeline(surface_namer(SurfaceReader()), ColourEncoder())
+    take(pipe, shot(pose()))
+    stages = {"integrate", "snapshot", "encode", "render", "lift", "network", "name", "apply"}
+    assert set(pipe.stopwatch.summary_ms()) == stages
+
+
+def test_an_image_without_depth_needs_an_encoder() -> None:
+    pipe = pipeline(surface_namer(SurfaceReader()))
+    assert not take(pipe, dataclasses.replace(shot(pose()), depth_m=None))

@@ -1,0 +1,95 @@
+"""Which 3D network this machine can run, and why that one or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ws3d_ros.config import NetworkConfig
+from ws3d_ros.language.encoder import Encoder
+from ws3d_ros.language.text import choose_text_encoder
+from ws3d_ros.network import checkpoint
+from ws3d_ros.network.backends.choose import choose_backend
+from ws3d_ros.network.checkpoint import CheckpointError
+from ws3d_ros.network.inference import NotFiniteError, Reader
+from ws3d_ros.network.namer import Namer
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "student.safetensors"
+
+
+class NetworkError(RuntimeError):
+    """A network that was asked for and cannot be had. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """A network, or None for image features alone, and a sentence for people that says why.
+
+    ``is_fault``: one was asked for and cannot be had.
+    """
+
+    namer: Namer | None
+    why: str
+    is_fault: bool = False
+
+
+def choose_network(
+    settings: NetworkConfig, encoder: Encoder | None, weights_dir: str | Path, device: torch.device
+) -> NetworkChoice:
+    """The network of the settings, loaded and warmed up.
+
+    Args:
+        settings: ``checkpoint`` is a path, ``none``, or ``auto``: the one that ships, if one does.
+        encoder: of images, if there is one; it may know the words of the network's language space.
+        weights_dir: where the sentence model may be, see ``choose_text_encoder``.
+        device: where the network runs.
+
+    Raises:
+        NetworkError: if the checkpoint, the engine or the words of its language space cannot be had,
+            or a first reading fails.
+    """
+    if settings.checkpoint == "none":
+        return NetworkChoice(None, "no 3D network, as asked: names come from images alone")
+    if settings.checkpoint == "auto" and not SHIPPED.is_file():
+        return NetworkChoice(
+            None, "no 3D network, none ships yet: names come from images alone; see network.checkpoint"
+        )
+    asked = settings.checkpoint != "auto"
+    path = Path(settings.checkpoint).expanduser() if asked else SHIPPED
+    try:
+        namer = _load(path, settings, encoder, weights_dir, device)
+    except (CheckpointError, NotFiniteError, RuntimeError, MemoryError) as error:
+        raise NetworkError(f"no 3D network, names come from images alone: {error}") from error
+    return NetworkChoice(namer, f"{namer.name}{', as asked' if asked else ', which ships'}")
+
+
+def _load(
+    path: Path,
+    settings: NetworkConfig,
+    encoder: Encoder | None,
+    weights_dir: str | Path,
+    device: torch.device,
+) -> Namer:
+    student = checkpoint.load(path)
+    spec = student.spec
+    texts = choose_text_encoder(spec.space, encoder, weights_dir, device)
+    dim = texts.encode_text(["object"]).shape[1]
+    if dim != spec.dim:
+        raise CheckpointError(f"{path}: vectors of {spec.dim} values, but words in '{spec.space}' have {dim}")
+    reader = Reader(student, choose_backend(settings.backend), device, settings.precision)
+    reader.warm_up()
+    name = f"{path.name} ({spec.architecture}, {settings.backend}, {reader.precision}, {device})"
+    return Namer(name, reader, student.heads, texts)
+
+
+def voxel_size_warning(namer: Namer, voxel_size_m: float) -> str | None:
+    """What to tell people if the map's voxels are coarser than the network's; finer ones are averaged."""
+    if voxel_size_m <= 1.01 * namer.voxel_size_m:
+        return None
+    return (
+        f"the network was trained on voxels of {namer.voxel_size_m:g} m, the map's are {voxel_size_m:g} m: "
+        f"it sees surfaces full of holes and names them badly; set map.voxel_size_m to "
+        f"{namer.voxel_size_m:g} or less, or network.checkpoint to none"
+    )

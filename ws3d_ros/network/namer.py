@@ -1,0 +1,77 @@
+"""The 3D network as the pipeline uses it: windows in, probabilities of words out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ws3d_ros.alignment.labelling import word_probabilities
+from ws3d_ros.language.encoder import TextEncoder
+from ws3d_ros.language.prompts import embed
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.network.heads import Heads
+from ws3d_ros.network.inference import Reader
+from ws3d_ros.network.pieces import pieces
+from ws3d_ros.reconstruction.window import Window
+
+MOST_VOXELS = 200_000
+"""Read at once: about a gigabyte in the larger networks."""
+HALO = 64
+"""Cells around a piece that are read with it, beyond which little reaches in."""
+
+
+class Namer:
+    """A trained network and the words of its language space.
+
+    Attributes:
+        name: of the checkpoint and what reads it, for messages.
+        voxel_size_m: that the network was trained on.
+    """
+
+    def __init__(self, name: str, reader: Reader, heads: Heads, texts: TextEncoder) -> None:
+        """``heads``: of the student in ``reader``, for how it compares embeddings with words."""
+        self.name = name
+        self.voxel_size_m = reader.spec.voxel_size_m
+        self._reader = reader
+        self._texts = _Centred(texts, heads.word_mean.clone())
+        self._logit_scale = float(heads.logit_scale)
+
+    def embed(self, vocabulary: Vocabulary) -> Tensor:
+        """(C + B, D) unit vectors of the names, then of the background words."""
+        vectors = embed(vocabulary, self._texts)
+        return torch.cat([vectors.names, vectors.background])
+
+    @torch.inference_mode()
+    def probabilities(self, window: Window, words: Tensor) -> Tensor:
+        """How likely each word is for each voxel.
+
+        The network sees the voxels' centroids on its own grid: those that share one of its cells are
+        averaged, and get the same answer.
+
+        Args:
+            window: N voxels of any size.
+            words: (C + B, D) of :meth:`embed`.
+
+        Returns:
+            (N, C + B) float32, rows sum to 1.
+        """
+        cells = (window.points_m / self.voxel_size_m).floor().long()
+        result = torch.empty(len(window), len(words), device=words.device)
+        for rows, part in pieces(cells, MOST_VOXELS, HALO):
+            reading = self._reader.read(cells[rows], window.color[rows], window.normal[rows])
+            embedding = normalize(reading.embedding[torch.searchsorted(rows, part)], dim=1)
+            result[part] = word_probabilities(embedding, words, self._logit_scale)
+        return result
+
+
+class _Centred:
+    """Word vectors as the network was trained on them: without what all words share."""
+
+    def __init__(self, texts: TextEncoder, mean: Tensor) -> None:
+        self.space, self.templates = texts.space, texts.templates
+        self._texts, self._mean = texts, mean
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        vectors = self._texts.encode_text(texts)
+        return normalize(vectors - self._mean.to(vectors), dim=-1)
