@@ -47,11 +47,13 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from ws3d_ros.network.backends import native
 from ws3d_ros.network.backends.backend import BackendError
-from ws3d_ros.network.backends.choose import choose_backend
+from ws3d_ros.network.backends.torch_backend import TorchBackend
+from ws3d_ros.network.folding import fold_batch_norms
 from ws3d_ros.network.inputs import input_features
 from ws3d_ros.network.kernel_map import KernelMap
-from ws3d_ros.network.layers import BatchNorm, Convolution
+from ws3d_ros.network.layers import Convolution
 from ws3d_ros.network.sparse_tensor import SparseTensor, sparse_tensor
 from ws3d_ros.network.student import Spec, Student
 from ws3d_ros.network.unet import ARCHITECTURES, Res16UNet
@@ -158,25 +160,9 @@ def calibrated(architecture: str, place: Place) -> Student:
         if isinstance(module, nn.BatchNorm1d):
             module.momentum = None  # the plain mean over what it sees
     few = places.cut(place, 10_000)
-    x, _ = sparse_tensor(few.coords, _features(few), choose_backend("torch"))
+    x, _ = sparse_tensor(few.coords, _features(few), TorchBackend())
     student(x)
-    fold(student.unet)
-    return student.eval()
-
-
-def fold(unet: Res16UNet) -> None:
-    """Each batch norm becomes part of the convolution before it."""
-    convolution: Convolution | None = None
-    for name, module in list(unet.named_modules()):
-        if isinstance(module, Convolution):
-            convolution = module
-        elif isinstance(module, BatchNorm):
-            assert convolution is not None
-            norm = module.bn
-            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-            convolution.kernel.data = convolution.kernel * scale
-            convolution.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
-            unet.set_submodule(name, nn.Identity())
+    return fold_batch_norms(student)
 
 
 class Job:
@@ -211,7 +197,7 @@ class Job:
             total += 2 * pairs * layer.kernel.shape[-2] * layer.kernel.shape[-1]
 
         hooks = [m.register_forward_hook(count) for m in self.student.modules() if isinstance(m, Convolution)]
-        x, _ = sparse_tensor(self.place.coords, self.features, choose_backend("torch"))
+        x, _ = sparse_tensor(self.place.coords, self.features, TorchBackend())
         self.student.unet(x)
         for hook in hooks:
             hook.remove()
@@ -229,10 +215,10 @@ class Ours:
     """One of our engines in this process."""
 
     def __init__(self, name: str) -> None:
-        backend, _, dtype = name.partition(" ")
-        self.name, self.backend = name, choose_backend(backend)
-        if self.backend.name != backend:
-            raise BackendError(f"'{backend}' was asked for, '{self.backend.name}' came")
+        kernels, _, dtype = name.partition(" ")
+        if kernels == "native" and native.library() is None:
+            raise BackendError("the kernels were not built: cmake and a C++ compiler, then pip install .")
+        self.name, self.backend = name, TorchBackend(use_native=kernels == "native")
         self.dtype = torch.bfloat16 if dtype else torch.float32
         self.about: dict[str, Any] = {"threads": torch.get_num_threads()}
         self._unet: tuple[str, Res16UNet] | None = None
@@ -290,15 +276,16 @@ class Peer:
         self.about: dict[str, Any] = {"threads": threads, **json.loads(hello)}
 
     def run(self, job: Job, ask: bool) -> Answer:
-        """The peers' maps are what a second pass over the same voxels saves; asked for with ``ask``."""
-        file, out = self._write(job), self.folder / "out.npy"
-        first = self._talk({"file": str(file), "out": str(out) if ask else "", "again": False})
+        """The peers' maps are what a second pass over the same voxels saves; looked at with ``ask``."""
+        file, out = str(self._write(job)), self.folder / "out.npy"
         if not ask:
-            return Answer(first["ms"], None, None, None)
-        again = min(self._talk({"file": str(file), "out": "", "again": True})["ms"] for _ in range(2))
-        first_again = self._talk({"file": str(file), "out": "", "again": False})["ms"]
-        maps_ms = first_again - again
-        return Answer(first["ms"], maps_ms, torch.from_numpy(np.load(out)), first["peak_mib"])
+            return Answer(self._talk({"file": file, "out": "", "again": False})["ms"], None, None, None)
+        first = self._talk({"file": file, "out": str(out), "again": False})
+        new, again = (
+            min(self._talk({"file": file, "out": "", "again": kept})["ms"] for _ in range(2))
+            for kept in (False, True)
+        )
+        return Answer(first["ms"], max(0.0, new - again), torch.from_numpy(np.load(out)), first["peak_mib"])
 
     def _talk(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -317,7 +304,7 @@ class Peer:
             return path
         for old in self.folder.glob("*.npz"):
             old.unlink()
-        x, _ = sparse_tensor(job.place.coords, job.features, choose_backend("torch"))
+        x, _ = sparse_tensor(job.place.coords, job.features, TorchBackend())
         arrays = {"coords": x.coords, "features": x.features}
         arrays["blocks"] = torch.tensor(ARCHITECTURES[job.architecture].blocks)
         for name, layer in job.student.unet.named_modules():

@@ -121,6 +121,8 @@ class Spconv:
         else:
             layer = self.sp.SubMConv3d(inputs, outputs, size, indice_key=f"{size}at{self._stride(name)}")
         turned = kernel.view(size, size, size, inputs, outputs).permute(4, 0, 1, 2, 3).contiguous()
+        if size == 1:  # here spconv reads the same memory as (inputs, outputs)
+            turned = kernel.contiguous().view(outputs, 1, 1, 1, inputs)
         layer.weight.data, layer.bias.data = turned, bias
         return layer
 
