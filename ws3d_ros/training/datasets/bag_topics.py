@@ -183,6 +183,22 @@ def read_transforms(reader: AnyReader) -> list[tuple[bool, Any]]:
     ]
 
 
+def transform_buffer(reader: AnyReader) -> TransformBuffer:
+    """All transforms of a bag, for look-ups at any time of it."""
+    return buffered(read_transforms(reader))
+
+
+def buffered(transforms: list[tuple[bool, Any]]) -> TransformBuffer:
+    """The transforms that :func:`read_transforms` gives; those that are no transforms are left out."""
+    buffer = TransformBuffer(cache_s=1e9)  # all of the bag
+    for static, each in transforms:
+        t, q = each.transform.translation, each.transform.rotation
+        link = bare(each.header.frame_id), bare(each.child_frame_id)
+        with suppress(TransformError):
+            buffer.set(*link, stamp_ns(each.header), (t.x, t.y, t.z), (q.x, q.y, q.z, q.w), static=static)
+    return buffer
+
+
 def root_frame(transforms: list[tuple[bool, Any]]) -> str:
     """The frame of the tf tree that has no parent; ``map`` where there is none, or several with it."""
     parents = {bare(each.child_frame_id): bare(each.header.frame_id) for _, each in transforms}
@@ -201,12 +217,7 @@ def upwards(
 
     z of the map where that is within 45 degrees of it (cameras look down), or where tf does not tell.
     """
-    buffer = TransformBuffer(cache_s=1e9)  # all of the bag
-    for static, each in transforms:
-        t, q = each.transform.translation, each.transform.rotation
-        link = bare(each.header.frame_id), bare(each.child_frame_id)
-        with suppress(TransformError):
-            buffer.set(*link, stamp_ns(each.header), (t.x, t.y, t.z), (q.x, q.y, q.z, q.w), static=static)
+    buffer = buffered(transforms)
     axis = np.array([0.0, -1.0, 0.0]) if image else np.array([0.0, 0.0, 1.0])
     frame = frame_of(reader, image or lidar)
     stamps = [stamp_ns(each.header) for static, each in transforms if not static]
