@@ -13,6 +13,10 @@ from ws3d_ros.network.kernel_map import coarsen, unique_rows
 
 COORDINATE_LIMIT = 1 << 20
 """Coordinates stay below this: engines that take parents in float32 are exact up to 2**24."""
+BOX_LIMIT = 1 << 62
+"""Cells of the bounding box and its margin, all clouds together, are numbered in 64 bits."""
+MARGIN = 16
+"""What kernels may reach beyond the box, both sides together."""
 
 
 class Pyramid:
@@ -81,15 +85,15 @@ def sparse_tensor(coords: Tensor, features: Tensor, backend: Backend) -> tuple[S
         The tensor, its cells ascending; (N,) int64 the cell of each point.
 
     Raises:
-        ValueError: for other shapes, or coordinates outside ``COORDINATE_LIMIT``.
+        ValueError: for other shapes, for coordinates outside ``COORDINATE_LIMIT``, or for a bounding box
+            with more than ``BOX_LIMIT`` cells.
     """
-    if coords.ndim != 2 or coords.shape[1] != 4 or len(coords) != len(features):
-        raise ValueError(
-            f"coords must be (N, 4) and features (N, C), not {tuple(coords.shape)} and {tuple(features.shape)}"
-        )
+    if coords.ndim != 2 or coords.shape[1] != 4 or features.ndim != 2 or len(coords) != len(features):
+        shapes = f"{tuple(coords.shape)} and {tuple(features.shape)}"
+        raise ValueError(f"coords must be (N, 4) and features (N, C), not {shapes}")
     coords = coords.long()
-    if len(coords) and (int(coords[:, 1:].abs().amax()) >= COORDINATE_LIMIT or int(coords[:, 0].amin()) < 0):
-        raise ValueError(f"voxel coordinates must be within ±{COORDINATE_LIMIT}, batches 0 or more")
+    if len(coords):
+        _check_range(coords.amin(dim=0).tolist(), coords.amax(dim=0).tolist())
     cells, cell = unique_rows(coords)
     if len(cells) == len(coords):
         merged = torch.empty_like(features)
@@ -99,3 +103,13 @@ def sparse_tensor(coords: Tensor, features: Tensor, backend: Backend) -> tuple[S
         count = torch.bincount(cell, minlength=len(cells)).to(features.dtype)
         merged = total / count[:, None]
     return SparseTensor(merged, 1, Pyramid(cells, backend)), cell
+
+
+def _check_range(low: list[int], high: list[int]) -> None:
+    if min(low[1:]) <= -COORDINATE_LIMIT or max(high[1:]) >= COORDINATE_LIMIT or low[0] < 0:
+        raise ValueError(f"voxel coordinates must be within ±{COORDINATE_LIMIT}, batches 0 or more")
+    x, y, z = (last - first + 1 for first, last in zip(low[1:], high[1:], strict=True))
+    if (high[0] + 1) * (x + MARGIN) * (y + MARGIN) * (z + MARGIN) > BOX_LIMIT:
+        raise ValueError(
+            f"{high[0] + 1} clouds in a box of {x} x {y} x {z} voxels: too far apart to number their cells"
+        )

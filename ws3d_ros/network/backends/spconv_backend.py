@@ -65,7 +65,7 @@ class SpconvBackend:
         submanifold = kernel_size % 2 == 1
         cells, grid = _from_zero(inputs, stride)
         batches = int(cells[:, 0].amax()) + 1
-        if batches * grid[0] * grid[1] * grid[2] >= GRID_LIMIT:
+        if not inputs.is_cuda and batches * grid[0] * grid[1] * grid[2] >= GRID_LIMIT:
             raise BackendError(
                 f"spconv cannot number {batches} grids of {' x '.join(map(str, grid))} cells: "
                 "leave out far points, or choose another engine"
