@@ -1,7 +1,9 @@
-"""The default engine: plain torch, on any device.
+"""The default engine: torch on any device, with kernels of our own where the CPU and the build have them.
 
-Three ways to do the same sum, chosen for each layer by how much multiplication they waste:
+Three ways to do the same sum:
 
+- *native*: our kernels on a CPU (``native.py``), the fastest for every layer there. Otherwise by how
+  much multiplication is wasted:
 - *pairs*: for each kernel offset gather the rows that have a partner, multiply, add to their
   outputs. No multiplication is wasted, but every row is moved once an offset.
 - *im2col*: blocks of output rows with all their neighbours side by side (zero where none) times
@@ -11,13 +13,14 @@ Three ways to do the same sum, chosen for each layer by how much multiplication 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from ws3d_ros.network.backends import native
 from ws3d_ros.network.kernel_map import KernelMap, down_map, submanifold_map
 
 IM2COL_CHANNELS = 32
@@ -31,6 +34,10 @@ class TorchBackend:
 
     name = "torch"
 
+    def __init__(self, use_native: bool = True) -> None:
+        """``use_native=False``: torch alone, to compare with."""
+        self.use_native = use_native
+
     def kernel_map(self, inputs: Tensor, outputs: Tensor, kernel_size: int, stride: int) -> KernelMap:
         """As :class:`ws3d_ros.network.backends.backend.Backend` says."""
         if kernel_size == 2:
@@ -43,7 +50,7 @@ class TorchBackend:
         """As :class:`ws3d_ros.network.backends.backend.Backend` says."""
         if transposed:
             kernel_map = kernel_map.transposed
-        return _Convolution.apply(features, weight, kernel_map)
+        return _Convolution.apply(features, weight, kernel_map, self.use_native)
 
 
 class _Convolution(torch.autograd.Function):
@@ -51,10 +58,12 @@ class _Convolution(torch.autograd.Function):
     gathers again, so that no gathered rows are kept."""
 
     @staticmethod
-    def forward(ctx, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, features: Tensor, weight: Tensor, kernel_map: KernelMap, use_native: bool
+    ) -> Tensor:
         ctx.save_for_backward(features, weight)
-        ctx.kernel_map = kernel_map
-        return convolve(features, weight, kernel_map)
+        ctx.kernel_map, ctx.use_native = kernel_map, use_native
+        return _best_way(features, weight, use_native)(features, weight, kernel_map)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -62,14 +71,21 @@ class _Convolution(torch.autograd.Function):
         features, weight = ctx.saved_tensors
         to_features = to_weight = None
         if ctx.needs_input_grad[0]:
-            to_features = convolve(grad, weight.transpose(1, 2), ctx.kernel_map.transposed)
+            turned = weight.transpose(1, 2)
+            way = _best_way(grad, turned, ctx.use_native)
+            to_features = way(grad, turned, ctx.kernel_map.transposed)
         if ctx.needs_input_grad[1]:
-            to_weight = weight_gradient(features, grad, ctx.kernel_map)
-        return to_features, to_weight, None
+            own = ctx.use_native and native.can_sum_gradients(features, grad)
+            to_weight = (native.weight_gradient if own else weight_gradient)(features, grad, ctx.kernel_map)
+        return to_features, to_weight, None, None
+
+
+def _best_way(features: Tensor, weight: Tensor, use_native: bool) -> Callable[..., Tensor]:
+    return native.convolve if use_native and native.can_convolve(features, weight) else convolve
 
 
 def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-    """The sum of the protocol, without gradients: the way that fits the layer."""
+    """The sum of the protocol by torch, without gradients: the way that fits the layer."""
     wasteful = len(kernel_map.inputs) * 8 < kernel_map.n_outputs * weight.shape[0]
     if weight.shape[1] <= IM2COL_CHANNELS and not wasteful and weight.shape[0] > 8:
         return convolve_im2col(features, weight, kernel_map)

@@ -1,0 +1,155 @@
+"""Sparse convolution by our own kernels on CPUs (``native/``): rows are multiplied where they lie.
+
+The library is built with the package where there is a compiler. It has a plain C interface and is
+called with pointers, so that it does not depend on the version of torch. Without it, or for what it
+does not do, the torch engine uses torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+from ctypes import c_bool, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ws3d_ros.network.kernel_map import KernelMap
+
+LIBRARY = "libws3d_native.so"
+VERSION = 1
+"""Of the C interface; a library of another version is not used."""
+AVX512, AVX512_BF16 = 2, 3
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The kernels, or None where they were not built. Says so once."""
+    # Beside this file once installed; a source tree uses what is installed in its environment.
+    folders = [Path(__file__).parent, *(Path(path) / "ws3d_ros/network/backends" for path in sys.path)]
+    for folder in folders:
+        try:
+            native = ctypes.CDLL(str(folder / LIBRARY))
+        except OSError:
+            continue
+        if native.ws3d_version() == VERSION:
+            return _declare(native)
+    logger.info(
+        "%s was not built (it takes cmake and a C++ compiler): sparse convolutions use torch", LIBRARY
+    )
+    return None
+
+
+def instructions() -> int:
+    """The best that this machine has: 0 portable, 1 AVX2, 2 AVX-512, 3 AVX-512 with bfloat16."""
+    native = library()
+    return int(native.ws3d_best_instructions()) if native else 0
+
+
+def can_convolve(features: Tensor, weight: Tensor) -> bool:
+    """Whether :func:`convolve` takes these: on the CPU, float32, or bfloat16 where the CPU multiplies it."""
+    if features.device.type != "cpu" or features.dtype != weight.dtype or library() is None:
+        return False
+    return features.dtype == torch.float32 or (
+        features.dtype == torch.bfloat16 and instructions() == AVX512_BF16
+    )
+
+
+def can_sum_gradients(features: Tensor, grad: Tensor) -> bool:
+    """Whether :func:`weight_gradient` takes these: float32 on the CPU."""
+    return (
+        features.device.type == "cpu"
+        and features.dtype == grad.dtype == torch.float32
+        and library() is not None
+    )
+
+
+def convolve(
+    features: Tensor, weight: Tensor, kernel_map: KernelMap, use_instructions: int | None = None
+) -> Tensor:
+    """``out[o] = Σ_k features[i] @ weight[k]`` over the map's pairs; sums are float32.
+
+    Args:
+        features: (N, C_in) float32 or bfloat16, as :func:`can_convolve` says.
+        weight: (K, C_in, C_out) of the same dtype.
+        kernel_map: as its class says: within an offset, outputs ascend.
+        use_instructions: up to :func:`instructions`, which is the default.
+
+    Returns:
+        (M, C_out) in the dtype of the features; the same bits for any number of threads.
+    """
+    out = features.new_empty(kernel_map.n_outputs, weight.shape[2])
+    chosen = instructions() if use_instructions is None else use_instructions
+    if features.dtype == torch.bfloat16:
+        features, weight = _paired(features, weight)
+    elif chosen == AVX512_BF16:
+        chosen = AVX512
+    features, weight = features.contiguous(), weight.contiguous()
+    done = _library().ws3d_convolve(
+        *(chosen, torch.get_num_threads(), *_pointers(kernel_map), kernel_map.n_outputs),
+        *(features.data_ptr(), weight.data_ptr(), out.data_ptr(), features.shape[1], out.shape[1]),
+    )
+    if not done:
+        raise MemoryError("no memory for a sparse convolution's working space")
+    return out
+
+
+def weight_gradient(
+    features: Tensor, grad: Tensor, kernel_map: KernelMap, use_instructions: int | None = None
+) -> Tensor:
+    """(K, C_in, C_out): for each offset the sum over its pairs of input times gradient of output.
+
+    Args:
+        features: (N, C_in) float32.
+        grad: (M, C_out) float32.
+        kernel_map: of the convolution.
+        use_instructions: up to :func:`instructions`, which is the default.
+    """
+    chosen = min(AVX512, instructions()) if use_instructions is None else use_instructions
+    features, grad = features.contiguous(), grad.contiguous()
+    out = features.new_empty(len(kernel_map.starts) - 1, features.shape[1], grad.shape[1])
+    done = _library().ws3d_weight_gradient(
+        *(chosen, torch.get_num_threads(), *_pointers(kernel_map)),
+        *(features.data_ptr(), grad.data_ptr(), out.data_ptr(), features.shape[1], grad.shape[1]),
+    )
+    if not done:
+        raise MemoryError("no memory for a sparse convolution's working space")
+    return out
+
+
+def _library() -> ctypes.CDLL:
+    native = library()
+    assert native is not None, "ask can_convolve first"
+    return native
+
+
+def _pointers(kernel_map: KernelMap) -> tuple[int, int, ctypes.Array[c_int64], int]:
+    """Inputs, outputs, starts and the kernel's volume."""
+    starts = (c_int64 * len(kernel_map.starts))(*kernel_map.starts)
+    return kernel_map.inputs.data_ptr(), kernel_map.outputs.data_ptr(), starts, len(starts) - 1
+
+
+def _paired(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Neighbouring input channels side by side, as the CPU multiplies bfloat16 (int32 views).
+
+    Returns:
+        (N, C_in / 2) of the features and (K, C_in / 2, C_out) of the weight.
+    """
+    if features.shape[1] % 2:
+        features = torch.nn.functional.pad(features, (0, 1))
+        weight = torch.nn.functional.pad(weight, (0, 0, 0, 1))
+    pairs = torch.stack([weight[:, 0::2], weight[:, 1::2]], dim=-1)
+    return features.contiguous().view(torch.int32), pairs.view(torch.int32)[..., 0]
+
+
+def _declare(native: ctypes.CDLL) -> ctypes.CDLL:
+    threads, pairs, tensors, channels = [c_int] * 2, [c_void_p] * 3, [c_void_p] * 3, [c_int64] * 2
+    native.ws3d_convolve.argtypes = [*threads, *pairs, c_int64, c_int64, *tensors, *channels]
+    native.ws3d_weight_gradient.argtypes = [*threads, *pairs, c_int64, *tensors, *channels]
+    native.ws3d_convolve.restype = native.ws3d_weight_gradient.restype = c_bool
+    return native
