@@ -15,6 +15,8 @@ from ws3d_ros.network.kernel_map import submanifold_map
 from ws3d_ros.network.sparse_tensor import SparseTensor, sparse_tensor
 from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -39,7 +41,11 @@ class Batch:
 
 
 def make_batch(
-    clouds: Sequence[LabelledCloud], inputs: Sequence[str], voxel_size_m: float, backend: Backend
+    clouds: Sequence[LabelledCloud],
+    inputs: Sequence[str],
+    voxel_size_m: float,
+    backend: Backend,
+    device: torch.device = CPU,
 ) -> Batch:
     """Voxelises the clouds side by side.
 
@@ -48,6 +54,7 @@ def make_batch(
         inputs: of the network, see ``network.inputs``.
         voxel_size_m: edge of a voxel.
         backend: that will convolve.
+        device: where the batch is wanted.
     """
     coords, features, names, instances = [], [], [], []
     things = 0
@@ -62,9 +69,9 @@ def make_batch(
         ids, thing = np.unique(cloud.instance, return_inverse=True)
         instances.append(torch.from_numpy(np.where(cloud.instance < 0, NONE, thing + things)))
         things += len(ids)
-    voxels, cell = sparse_tensor(torch.cat(coords), torch.cat(features), backend)
-    name = majority(torch.cat(names), cell, len(voxels.features))
-    instance = majority(torch.cat(instances), cell, len(voxels.features))
+    voxels, cell = sparse_tensor(torch.cat(coords).to(device), torch.cat(features).to(device), backend)
+    name = majority(torch.cat(names).to(device), cell, len(voxels.features))
+    instance = majority(torch.cat(instances).to(device), cell, len(voxels.features))
     return Batch(
         voxels,
         voxels.coords[:, 0],
@@ -80,8 +87,10 @@ def majority(value: Tensor, cell: Tensor, cells: int) -> Tensor:
     span = int(value.amax()) + 2 if len(value) else 1
     pairs, votes = torch.unique(cell * span + value + 1, return_counts=True)
     of_cell, voted = torch.div(pairs, span, rounding_mode="floor"), pairs % span - 1
-    most = torch.zeros(cells, dtype=torch.int64).scatter_reduce(0, of_cell, votes, "amax")
-    first = torch.full((cells,), span, dtype=torch.int64)
+    most = torch.zeros(cells, dtype=torch.int64, device=value.device).scatter_reduce(
+        0, of_cell, votes, "amax"
+    )
+    first = torch.full((cells,), span, dtype=torch.int64, device=value.device)
     wins = votes == most[of_cell]
     return first.scatter_reduce(0, of_cell[wins], voted[wins], "amin")
 
@@ -89,7 +98,7 @@ def majority(value: Tensor, cell: Tensor, cells: int) -> Tensor:
 def boundaries(coords: Tensor, name: Tensor, instance: Tensor) -> Tensor:
     """(N, 2) float32: 1 where one of the 26 neighbours is of another class, of another thing."""
     pairs = submanifold_map(coords, 3, 1)
-    out = torch.zeros(len(coords), 2)
+    out = torch.zeros(len(coords), 2, device=coords.device)
     for column, value in enumerate((name, instance)):
         other = value[pairs.inputs] != value[pairs.outputs]
         other &= (value[pairs.inputs] >= 0) & (value[pairs.outputs] >= 0)
@@ -101,14 +110,14 @@ def boundaries(coords: Tensor, name: Tensor, instance: Tensor) -> Tensor:
 
 def offsets(coords: Tensor, instance: Tensor, voxel_size_m: float) -> Tensor:
     """(N, 3) float32 metres from each voxel to the middle of the box around its thing's voxels."""
-    out = torch.full((len(coords), 3), torch.nan)
+    out = torch.full((len(coords), 3), torch.nan, device=coords.device)
     inside = instance >= 0
     if not bool(inside.any()):
         return out
     ids, thing = torch.unique(instance[inside], return_inverse=True)
     place = coords[inside, 1:].float()
     where = thing[:, None].expand(-1, 3)
-    low = torch.full((len(ids), 3), torch.inf).scatter_reduce(0, where, place, "amin")
-    high = torch.full((len(ids), 3), -torch.inf).scatter_reduce(0, where, place, "amax")
+    low = place.new_full((len(ids), 3), torch.inf).scatter_reduce(0, where, place, "amin")
+    high = place.new_full((len(ids), 3), -torch.inf).scatter_reduce(0, where, place, "amax")
     out[inside] = ((low + high)[thing] / 2 - place) * voxel_size_m
     return out

@@ -25,7 +25,7 @@ from ws3d_ros.training.recipe import Recipe
 from ws3d_ros.training.words import WordBook
 
 Clouds = Sequence[Callable[[], LabelledCloud]]
-"""What loads each cloud."""
+"""What loads each cloud, when it is needed."""
 
 
 def new_student(recipe: Recipe, words: WordBook, space: str, licence: str) -> Student:
@@ -69,7 +69,9 @@ class Pretraining:
         for index in rng.choice(len(self._clouds), count, replace=len(self._clouds) < count):
             cloud = crop(self._clouds[index](), voxels, recipe.student.voxel_size_m, rng)
             picked.append(augment(cloud, recipe.augmentation, rng))
-        return make_batch(picked, recipe.student.inputs, recipe.student.voxel_size_m, self._backend)
+        device = self._student.heads.word_mean.device
+        size = recipe.student.voxel_size_m
+        return make_batch(picked, recipe.student.inputs, size, self._backend, device)
 
     def loss(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Weighted terms of the recipe."""
@@ -122,12 +124,13 @@ def zero_shot(
         backend: that convolves.
         color: False takes the colours away.
     """
-    confusion = torch.zeros(len(vectors), len(vectors) + 1, dtype=torch.int64)
+    device = vectors.device
+    confusion = torch.zeros(len(vectors), len(vectors) + 1, dtype=torch.int64, device=device)
     for load in clouds:
         cloud = load()
         if not color:
             cloud = LabelledCloud(**{**vars(cloud), "color": None})
-        batch = make_batch([cloud], student.spec.inputs, voxel_size_m, backend)
+        batch = make_batch([cloud], student.spec.inputs, voxel_size_m, backend, device)
         said = (normalize(student(batch.voxels).embedding.float(), dim=1) @ vectors.T).argmax(1)
         confusion += confusion_matrix(batch.name + 1, said + 1, len(vectors))
     return scores(confusion)

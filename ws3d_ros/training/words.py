@@ -49,6 +49,13 @@ class WordBook:
             [kinds.index(category[name]) if name in category else -1 for name in self.names]
         )
 
+    def to(self, device: torch.device | str) -> WordBook:
+        """This book with its vectors on a device."""
+        self.mean, self.categories = self.mean.to(device), self.categories.to(device)
+        self.category_of = self.category_of.to(device)
+        self._vector = {word: vector.to(device) for word, vector in self._vector.items()}
+        return self
+
     def vectors(self) -> Tensor:
         """(C, D) unit vectors of the names themselves, centred."""
         return torch.stack([self._vector[name] for name in self.names])
