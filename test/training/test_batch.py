@@ -40,7 +40,8 @@ def test_things_of_different_clouds_stay_different() -> None:
 def test_majority(pairs: list[tuple[int, int]]) -> None:
     cell, value = (torch.tensor(side) for side in zip(*pairs, strict=True))
     cells, cell = torch.unique(cell, return_inverse=True)
-    got = majority(value, cell, len(cells)).tolist()
+    got = majority(value, cell, len(cells) + 1).tolist()
+    assert got.pop() == -1  # a cell without points
     for index in range(len(cells)):
         counts = Counter(value[cell == index].tolist())
         most = max(counts.values())

@@ -83,7 +83,10 @@ def make_batch(
 
 
 def majority(value: Tensor, cell: Tensor, cells: int) -> Tensor:
-    """The most frequent value (N,) int64, -1 or more, among the points of each cell; the least of equals."""
+    """The most frequent value (N,) int64, -1 or more, among the points of each cell; the least of equals.
+
+    -1 for cells without points.
+    """
     span = int(value.amax()) + 2 if len(value) else 1
     pairs, votes = torch.unique(cell * span + value + 1, return_counts=True)
     of_cell, voted = torch.div(pairs, span, rounding_mode="floor"), pairs % span - 1
@@ -92,7 +95,8 @@ def majority(value: Tensor, cell: Tensor, cells: int) -> Tensor:
     )
     first = torch.full((cells,), span, dtype=torch.int64, device=value.device)
     wins = votes == most[of_cell]
-    return first.scatter_reduce(0, of_cell[wins], voted[wins], "amin")
+    least = first.scatter_reduce(0, of_cell[wins], voted[wins], "amin")
+    return torch.where(most > 0, least, NONE)
 
 
 def boundaries(coords: Tensor, name: Tensor, instance: Tensor) -> Tensor:
