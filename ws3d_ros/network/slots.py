@@ -27,8 +27,8 @@ class Level:
         alive: (S,) bool, slots that hold a cell.
         fresh: (S,) bool, cells that came with the last change.
         bereft: (S,) bool, cells that lost a neighbour with the last change.
-        neighbours: for each kernel size (S, K³) int32 slots.
-        children: (S, 8) int32 slots at half the stride; None at the finest.
+        neighbours: for each kernel size (K³, S) int32 slots.
+        children: (8, S) int32 slots at half the stride; None at the finest.
         childless: (S,) bool, cells that lost a child with the last change.
         parent, octant: (S,) int64 slot at twice the stride, and which child of it this is.
     """
@@ -68,11 +68,11 @@ class Level:
     def remove(self, slots: Tensor) -> None:
         """Cells that are gone."""
         for table in self.neighbours.values():
-            around = table[slots].long()
-            here = (around != NONE).nonzero()
-            there = around[here[:, 0], here[:, 1]]
-            table[there, table.shape[1] - 1 - here[:, 1]] = NONE
-            table[slots] = NONE
+            around = table[:, slots]
+            offset, which = (around != NONE).nonzero().unbind(1)
+            there = around[offset, which].long()
+            table[len(table) - 1 - offset, there] = NONE
+            table[:, slots] = NONE
             self.bereft[there] = True
         self.alive[slots] = False
         for mark in (self.fresh, self.bereft, self.childless):
@@ -91,11 +91,10 @@ class Level:
         self._index = None
         for size, table in self.neighbours.items():
             offsets = kernel_offsets(size).to(cells.device) * self.stride
-            around = self.find(cells[:, None] + offsets)
-            table[slots] = around.to(table.dtype)
-            here = (around != NONE).nonzero()
-            there = around[here[:, 0], here[:, 1]]
-            table[there, table.shape[1] - 1 - here[:, 1]] = slots[here[:, 0]].to(table.dtype)
+            around = self.find(offsets[:, None] + cells)
+            table[:, slots] = around.int()
+            offset, which = (around != NONE).nonzero().unbind(1)
+            table[len(table) - 1 - offset, around[offset, which]] = slots[which].int()
         return slots
 
     def _grow(self, slots: int) -> None:
@@ -105,9 +104,9 @@ class Level:
         self.alive, self.fresh, self.bereft, self.childless = (
             grown(x, slots) for x in (self.alive, self.fresh, self.bereft, self.childless)
         )
-        self.neighbours = {size: grown(table, slots, NONE) for size, table in self.neighbours.items()}
+        self.neighbours = {size: grown(table.T, slots, NONE).T for size, table in self.neighbours.items()}
         if self.children is not None:
-            self.children = grown(self.children, slots, NONE)
+            self.children = grown(self.children.T, slots, NONE).T
 
 
 @dataclass(frozen=True)
@@ -133,30 +132,30 @@ class Links:
         some = changed.nonzero()[:, 0]
         reached = torch.cat([self.target.fresh, changed.new_zeros(1)])
         if self.source is self.target:
-            reached[self.source.neighbours[self.kernel_size][some].long()] = True
+            reached[self.source.neighbours[self.kernel_size][:, some].flatten()] = True
             reached[:-1] |= self.target.bereft
         elif self.source.stride < self.target.stride:
             reached[self.source.parent[some]] = True
             reached[:-1] |= self.target.childless
         else:
             assert self.source.children is not None
-            reached[self.source.children[some].long()] = True
+            reached[self.source.children[:, some].flatten()] = True
         return reached[:-1]
 
     def kernel_map(self, rows: Tensor) -> KernelMap:
         """Of the inputs of some (R,) target slots; output i is ``rows[i]``."""
         if self.source is self.target:
-            table = self.source.neighbours[self.kernel_size][rows]
+            table = self.source.neighbours[self.kernel_size][:, rows]
         elif self.source.stride < self.target.stride:
             assert self.target.children is not None
-            table = self.target.children[rows]
+            table = self.target.children[:, rows]
         else:
-            table = rows.new_full((len(rows), 8), NONE)
-            table.scatter_(1, self.target.octant[rows, None], self.target.parent[rows, None])
-        across = table.T
-        there = across != NONE
-        starts = (0, *there.sum(dim=1).cumsum(0).tolist())
-        return KernelMap(across[there].long(), there.nonzero()[:, 1], starts, len(self.source), len(rows))
+            table = rows.new_full((8, len(rows)), NONE)
+            table.scatter_(0, self.target.octant[None, rows], self.target.parent[None, rows])
+        offset, output = (table != NONE).nonzero().unbind(1)
+        starts = torch.bincount(offset, minlength=len(table)).cumsum(0).tolist()
+        inputs = table[offset, output].long()
+        return KernelMap(inputs, output.contiguous(), (0, *starts), len(self.source), len(rows))
 
 
 def levels_of(maps: dict[tuple[int, int], KernelMap], coords: dict[int, Tensor]) -> list[Level]:
@@ -168,25 +167,30 @@ def levels_of(maps: dict[tuple[int, int], KernelMap], coords: dict[int, Tensor])
     """
     levels = {stride: Level(stride, cells) for stride, cells in sorted(coords.items())}
     for (stride, kernel_size), kernel_map in maps.items():
-        table = kernel_map.table
-        table = torch.where(table == kernel_map.n_inputs, NONE, table).int()
-        if kernel_size != 2:
-            levels[stride].neighbours[kernel_size] = table
-            continue
-        fine, levels[2 * stride].children = levels[stride], table
+        rows, volume = kernel_map.n_outputs, kernel_size**3
+        table = kernel_map.inputs.new_full((volume, rows), NONE, dtype=torch.int32)
         counts = torch.tensor(kernel_map.starts).diff().to(table.device)
-        fine.parent[kernel_map.inputs] = kernel_map.outputs
-        fine.octant[kernel_map.inputs] = torch.arange(8, device=table.device).repeat_interleave(counts)
+        offset = torch.arange(volume, device=table.device).repeat_interleave(counts)
+        table.view(-1)[offset * rows + kernel_map.outputs] = kernel_map.inputs.int()
+        if kernel_size == 2:
+            levels[2 * stride].children = table
+            levels[stride].parent[kernel_map.inputs] = kernel_map.outputs
+            levels[stride].octant[kernel_map.inputs] = offset
+        else:
+            levels[stride].neighbours[kernel_size] = table
     return list(levels.values())
 
 
-def move(levels: list[Level], gone: Tensor, come: Tensor) -> None:
+def move(levels: list[Level], gone: Tensor, come: Tensor) -> Tensor:
     """Takes cells out of all levels and puts others in; marks what that touched, and nothing else.
 
     Args:
         levels: the finest first, each of twice the stride of the one before.
         gone: (R,) slots at the finest.
         come: (A, 3) cells that the finest does not have.
+
+    Returns:
+        (A,) slots of the cells that came.
     """
     fine = levels[0]
     left, octant = fine.parent[gone], fine.octant[gone]
@@ -194,14 +198,14 @@ def move(levels: list[Level], gone: Tensor, come: Tensor) -> None:
     fine.remove(gone)
     slots = fine.add(come)
     if len(levels) == 1:
-        return
+        return slots
     coarse = levels[1]
     assert coarse.children is not None
-    coarse.children[left, octant] = NONE
+    coarse.children[octant, left] = NONE
     cells = torch.div(come, coarse.stride, rounding_mode="floor") * coarse.stride
     parents, _ = unique_cells(cells)
     known = coarse.find(parents)
-    empty = (coarse.children[left] == NONE).all(dim=1)
+    empty = (coarse.children[:, left] == NONE).all(dim=0)
     empty &= ~torch.isin(left, known)
     move(levels[1:], left[empty].unique(), parents[known == NONE])
     coarse.childless[left] = coarse.alive[left]
@@ -209,7 +213,8 @@ def move(levels: list[Level], gone: Tensor, come: Tensor) -> None:
     inside = torch.div(come - cells, fine.stride, rounding_mode="floor")
     fine.parent[slots] = parent
     fine.octant[slots] = inside[:, 0] + 2 * (inside[:, 1] + 2 * inside[:, 2])
-    coarse.children[parent, fine.octant[slots]] = slots.to(coarse.children.dtype)
+    coarse.children[fine.octant[slots], parent] = slots.int()
+    return slots
 
 
 def grown(x: Tensor, rows: int, fill: int = 0) -> Tensor:
