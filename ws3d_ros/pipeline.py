@@ -1,8 +1,8 @@
 """The way of the data, as code: sensors to map, images to features, features and shapes to names.
 
-Two threads share a :class:`Pipeline`. The *mapping* thread calls ``integrate``, ``is_keyframe``,
-``snapshot`` and ``apply``; it alone touches the map. The *semantics* thread calls ``understand``,
-``relabel`` and ``set_vocabulary``, which work on copies. One thread may be both.
+Threads may share a :class:`Pipeline`. One of them, *mapping*, calls ``integrate``, ``is_keyframe``,
+``window``, ``snapshot`` and ``apply``; it alone touches the map. Others work on copies: one may call
+``look``, one ``relabel`` and ``set_vocabulary``. ``understand`` is for who has one thread for all.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ CHANGED = 0.1
 
 @dataclass(frozen=True)
 class Understood:
-    """What the semantics thread hands to the mapping thread.
+    """What the mapping thread gets from the others.
 
     Attributes:
-        names: label, confidence and instance of every voxel of a window.
+        names: label, confidence and instance of every voxel of a window, or None.
         features: what an image adds to the features of the voxels that it shows, or None.
         paint: arguments of ``VoxelMap.paint``: colours from an image without depth, or None.
         network_error: why the 3D network had no part in the names, empty if it had or if there is none.
     """
 
-    names: Patch
+    names: Patch | None = None
     features: Patch | None = None
     paint: tuple[Tensor, Tensor, Tensor] | None = None
     network_error: str = ""
@@ -123,7 +123,7 @@ class Pipeline:
         is no image, or nothing that encodes it, but a network, the map around is worth reading if
         enough of it is new.
         """
-        if self._encodes(measurement):
+        if self.encodes(measurement):
             due = self._moved(measurement)
         else:
             due = self._namer is not None and self._new_voxels > CHANGED * self._window_voxels
@@ -131,10 +131,19 @@ class Pipeline:
             self._new_voxels = 0
         return due
 
+    def encodes(self, measurement: Frame | Scan) -> TypeGuard[Frame]:
+        """Whether there is an image and something that encodes it."""
+        return self._encoder is not None and isinstance(measurement, Frame) and measurement.color is not None
+
     def snapshot(self, measurement: Frame | Scan) -> Window:
         """A copy of the map around the sensor."""
+        pose = measurement.T_map_camera if isinstance(measurement, Frame) else measurement.T_map_lidar
+        return self.window(pose[:3, 3])
+
+    def window(self, center_m: FloatArray) -> Window:
+        """A copy of the map around a place (3,)."""
         with self.stopwatch("snapshot"):
-            window = self.map.window(_pose(measurement)[:3, 3], self._config.map.window_radius_m)
+            window = self.map.window(center_m, self._config.map.window_radius_m)
         self._window_voxels = len(window)
         return window
 
@@ -145,7 +154,8 @@ class Pipeline:
                 self.map.apply(understood.features)
             if understood.paint is not None:
                 self.map.paint(*understood.paint)
-            self.map.apply(understood.names)
+            if understood.names is not None:
+                self.map.apply(understood.names)
 
     def clear(self) -> None:
         """Forgets the map; the next measurement is a keyframe."""
@@ -156,9 +166,6 @@ class Pipeline:
     def retune(self, config: Config) -> None:
         """Takes over the settings that may change at run time (``live`` in config.py). Any thread may."""
         self._config, self.map.config = config, config.map
-
-    def _encodes(self, measurement: Frame | Scan) -> TypeGuard[Frame]:
-        return self._encoder is not None and isinstance(measurement, Frame) and measurement.color is not None
 
     def _moved(self, frame: Frame) -> bool:
         """Whether the camera moved or turned enough; if so, its pose is the new one to compare with."""
@@ -171,17 +178,36 @@ class Pipeline:
         self._keyframes[frame.sensor] = frame.T_map_camera
         return True
 
-    # Semantics thread -------------------------------------------------------------------------
+    # Other threads ----------------------------------------------------------------------------
 
     def understand(self, measurement: Frame | Scan, window: Window) -> Understood:
         """What an image says about the voxels that it shows, and all names that follow.
 
         A measurement without an image, or without an encoder for it, brings names only.
         """
-        if not self._encodes(measurement):
+        if not self.encodes(measurement):
             return self.relabel(window)
-        seen, colors = self._look(measurement, window)
-        return replace(self.relabel(add(window, seen)), features=seen, paint=colors)
+        seen = self.look(measurement, window)
+        assert seen.features is not None
+        return replace(self.relabel(add(window, seen.features)), features=seen.features, paint=seen.paint)
+
+    def look(self, frame: Frame, window: Window) -> Understood:
+        """What an image adds to the features of the voxels that it shows and, without depth, to their
+        colours."""
+        assert self._encoder is not None
+        assert frame.color is not None
+        with self.stopwatch("encode"):
+            image = frame.color.to(self._device).permute(2, 0, 1)[None] / 255.0
+            dense = self._basis.compress_grid(self._encoder.encode_dense(image)[0])
+        with self.stopwatch("render"):
+            height = round(VIEW_WIDTH * frame.camera.height / frame.camera.width)
+            camera = frame.camera.scaled_to(VIEW_WIDTH, height)
+            pose = torch.from_numpy(frame.T_map_camera)
+            views = render(window.points_m, camera, pose, window.voxel_size_m, normal=window.normal)
+        with self.stopwatch("lift"):
+            seen = lift(dense, views, frame, window, self._words.image, self._encoder.logit_scale)
+            colors = paint(frame.color, views, window) if frame.depth_m is None else None
+        return Understood(features=seen, paint=colors)
 
     def relabel(self, window: Window) -> Understood:
         """All names anew, from features that the voxels have and from the network: no image is needed."""
@@ -203,22 +229,6 @@ class Pipeline:
             network = self._namer.embed(vocabulary)
         self._words = Words(len(vocabulary), image, network)
         self.vocabulary = vocabulary
-
-    def _look(self, frame: Frame, window: Window) -> tuple[Patch, tuple[Tensor, Tensor, Tensor] | None]:
-        """Features and, where there is no depth, colours that an image gives to the voxels that it shows."""
-        assert self._encoder is not None
-        assert frame.color is not None
-        with self.stopwatch("encode"):
-            image = frame.color.to(self._device).permute(2, 0, 1)[None] / 255.0
-            dense = self._basis.compress_grid(self._encoder.encode_dense(image)[0])
-        with self.stopwatch("render"):
-            height = round(VIEW_WIDTH * frame.camera.height / frame.camera.width)
-            camera = frame.camera.scaled_to(VIEW_WIDTH, height)
-            pose = torch.from_numpy(frame.T_map_camera)
-            views = render(window.points_m, camera, pose, window.voxel_size_m, normal=window.normal)
-        with self.stopwatch("lift"):
-            seen = lift(dense, views, frame, window, self._words.image, self._encoder.logit_scale)
-            return seen, paint(frame.color, views, window) if frame.depth_m is None else None
 
     def _read(self, window: Window) -> tuple[Tensor | None, str]:
         """What the network says, (N, C + B), or None; and why it failed, if it did."""
@@ -264,10 +274,6 @@ def add(window: Window, seen: Patch) -> Window:
     weight[row] += seen.feature_weight
     feature[row] = total / weight[row, None]
     return replace(window, feature=feature, feature_weight=weight)
-
-
-def _pose(measurement: Frame | Scan) -> FloatArray:
-    return measurement.T_map_camera if isinstance(measurement, Frame) else measurement.T_map_lidar
 
 
 def motion(T_map_a: FloatArray, T_map_b: FloatArray) -> tuple[float, float]:

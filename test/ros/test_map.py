@@ -119,7 +119,7 @@ def test_status_and_diagnostics_tell_how_it_goes(robot: Robot, played: NodeProce
     assert 0 < status.map_bytes < status.budget_bytes
     assert 0 < status.rss_bytes <= status.peak_rss_bytes
     assert 0.0 < status.latency_p50_ms <= status.latency_p95_ms
-    assert {"tf", "mapping", "semantics"} <= {queue.queue for queue in status.queues}
+    assert {"tf", "mapping", "images", "names", "output"} <= {queue.queue for queue in status.queues}
     for sensor in SENSORS:
         received, used, dropped = robot.counts(sensor)
         assert used >= SHOTS

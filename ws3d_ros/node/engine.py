@@ -1,8 +1,8 @@
 """The pipeline and the threads that drive it: what lives from configure to clean-up.
 
-``mapping`` is the map's only writer and copies windows for the others; ``semantics`` encodes
-images, reads windows with the 3D network and names voxels; ``output`` makes messages. Nobody waits
-for semantics but who asks for new words.
+``mapping`` is the map's only writer and copies windows for the others; ``images`` encodes images;
+``names`` reads windows with the 3D network and names voxels, as often as it can; ``output`` makes
+messages. Nobody waits for names but who asks for new words.
 """
 
 from __future__ import annotations
@@ -70,9 +70,10 @@ class Engine:
         self._changes = 0
         self._published: dict[str, tuple[int, int]] = {}
         self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self.survive)
-        self._semantics = Worker("semantics", Mailbox(1), self.survive)
+        self._images = Worker("images", Mailbox(1), self.survive)
+        self._names = Worker("names", Mailbox(1), self.survive)
         self._output = Worker("output", Mailbox(1), self.survive)
-        self.workers = (self._semantics, self._output, self._mapping)
+        self.workers = (self._images, self._names, self._output, self._mapping)
         for worker in self.workers:
             worker.start()
 
@@ -101,7 +102,7 @@ class Engine:
 
     def window(self) -> Window:
         """The voxels around the robot. On the mapping thread only."""
-        return self.pipeline.map.window(self._center_m, self._config.map.window_radius_m)
+        return self.pipeline.window(self._center_m)
 
     def forget_waiting(self, reason: str) -> None:
         """Throws measurements away that still wait, counted under the reason for it."""
@@ -127,7 +128,7 @@ class Engine:
         Args:
             entries: words; or one entry as ``Vocabulary.load`` takes it.
         """
-        return self._semantics.mailbox.request(partial(self._use_words, entries))
+        return self._names.mailbox.request(partial(self._use_words, entries))
 
     def stop(self) -> bool:
         """Ends the threads; False if one is still busy in native code."""
@@ -155,12 +156,14 @@ class Engine:
                 f"{measurement.sensor}: no depth between inputs.min_depth_m and inputs.max_depth_m",
             )
         if self.pipeline.is_keyframe(decoded):
-            window = self.pipeline.snapshot(decoded)
-            # Apart, so that a sweep does not displace an image.
-            kind = "image" if isinstance(decoded, Frame) else "sweep"
-            self._semantics.mailbox.put(kind, partial(self._understand, decoded, window))
+            if self.pipeline.encodes(decoded):
+                window = self.pipeline.snapshot(decoded)
+                self._images.mailbox.put("image", partial(self._look, decoded, window))
+            else:
+                self._names.mailbox.put("window", self._name)
 
     def _apply(self, understood: Understood, words: Vocabulary) -> None:
+        """``words``: that the names in it are out of."""
         self.pipeline.apply(understood)
         self.words = words
         self._changes += 1
@@ -177,12 +180,22 @@ class Engine:
         self._ledger.dropped(sensor, reason)
         self._reporter.report(f"{sensor} {reason}", f"{sensor}: {message}")
 
-    # Semantics thread -------------------------------------------------------------------------
+    # Images thread ----------------------------------------------------------------------------
 
-    def _understand(self, measurement: Frame | Scan, window: Window) -> None:
+    def _look(self, frame: Frame, window: Window) -> None:
         if len(window) == 0:
             return
-        understood = self.pipeline.understand(measurement, window)
+        seen = self.pipeline.look(frame, window)
+        self._mapping.mailbox.post(partial(self.pipeline.apply, seen))
+        self._names.mailbox.put("window", self._name)
+
+    # Names thread -----------------------------------------------------------------------------
+
+    def _name(self) -> None:
+        window = self._mapping.mailbox.request(self.window).result()
+        if len(window) == 0:
+            return
+        understood = self.pipeline.relabel(window)
         self._tell_network_error(understood, window)
         self._mapping.mailbox.post(partial(self._apply, understood, self.pipeline.vocabulary))
 
@@ -197,6 +210,7 @@ class Engine:
         understood = self.pipeline.relabel(before)
         self._tell_network_error(understood, before)
         self._mapping.mailbox.request(partial(self._apply, understood, words)).result()
+        assert understood.names is not None
         assert understood.names.label is not None
         changed = int((understood.names.label.to(before.label.dtype) != before.label).sum())
         return Renamed(words, changed, time.monotonic() - begun)
