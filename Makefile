@@ -3,16 +3,18 @@
 # make lint    ruff, mypy
 # make bench   the measurements in benchmarks/
 # make venv    only the environment (.venv: library, ROS 2 wheels, messages)
+# make native  the CPU kernels alone, into the source tree, while working on them
 
 PYTHON ?= python3
 BAG ?= samples/room
 OUT ?= out/demo
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find ws3d_ros msg srv compat cmake launch config -type f -not -name '*.pyc') \
+SOURCES := $(shell find ws3d_ros native msg srv compat cmake launch config -type f \
+             -not -name '*.pyc' -not -name '*.so') \
            pyproject.toml setup.py CMakeLists.txt package.xml
 
-.PHONY: demo test lint bench venv clean
+.PHONY: demo test lint bench venv native clean
 
 venv: $(VENV)/.installed
 
@@ -45,6 +47,11 @@ lint: $(VENV)/.requirements
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/run_all.py
+
+native:
+	cmake -S native -B build/native
+	cmake --build build/native
+	cmake --install build/native --prefix .
 
 clean:
 	rm -rf $(VENV) build install log out

@@ -1,5 +1,6 @@
 """`pip install .`: the library and the `ws3d` command, and, where ROS 2 is at hand, the messages.
 
+The CPU kernels in native/ are built where cmake and a compiler are at hand; the library does without.
 ROS is at hand when ament_cmake is found in the environment that pip installs into (the wheels
 of requirements-ros.txt) or through AMENT_PREFIX_PATH (a sourced ROS 2). Then the CMake build
 runs and its install tree goes into the wheel. colcon never reads this file.
@@ -8,6 +9,7 @@ runs and its install tree goes into the wheel. colcon never reads this file.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +30,8 @@ def ros_prefixes() -> list[str]:
     return [prefix for prefix in prefixes if (Path(prefix) / "share" / "ament_cmake").is_dir()]
 
 
-def cmake_install(source: Path, name: str) -> Path:
-    """Builds and installs one CMake package below STAGE; returns the install tree."""
+def cmake_install(source: Path, name: str, root: Path = STAGE / "root") -> Path:
+    """Builds one CMake package below STAGE and installs it into ``root``, which is returned."""
     env = dict(os.environ)
     # pip hides site-packages from an isolated build through PYTHONPATH; the message
     # generators live there.
@@ -37,7 +39,7 @@ def cmake_install(source: Path, name: str) -> Path:
     env["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), env["PATH"]])
     for variable in ("CMAKE_PREFIX_PATH", "AMENT_PREFIX_PATH"):
         env[variable] = os.pathsep.join(filter(None, [env.get(variable), sys.prefix]))
-    build, root = STAGE / name, STAGE / "root"
+    build = STAGE / name
     configure = [
         *("cmake", "-S", str(source), "-B", str(build)),
         f"-DCMAKE_INSTALL_PREFIX={root}",
@@ -59,16 +61,28 @@ def cmake_install(source: Path, name: str) -> Path:
 
 
 class BuildPy(build_py):
-    """Adds the generated messages to the Python files."""
+    """Adds the generated messages and the CPU kernels to the Python files."""
 
     def run(self) -> None:
         super().run()
         prefixes = ros_prefixes()
         if not prefixes:
+            self.add_kernels()
             return
-        root = cmake_install(HERE, "ws3d_ros")
+        root = cmake_install(HERE, "ws3d_ros")  # kernels included
         if not any((Path(prefix) / "share" / "tf2_msgs").is_dir() for prefix in prefixes[:-1]):
             cmake_install(HERE / "compat" / "tf2_msgs", "tf2_msgs")
+        self.copy_tree(str(root / "python"), self.build_lib)
+
+    def add_kernels(self) -> None:
+        if not shutil.which("cmake"):
+            self.warn("no cmake: built without the CPU kernels of native/; sparse convolutions use torch")
+            return
+        try:
+            root = cmake_install(HERE / "native", "native", STAGE / "native_root")
+        except SystemExit as error:
+            self.warn(f"built without the CPU kernels of native/; sparse convolutions use torch: {error}")
+            return
         self.copy_tree(str(root / "python"), self.build_lib)
 
 
@@ -90,11 +104,11 @@ class InstallData(install_data):
         super().run()
 
 
-class WithMessages(Distribution):
-    """The wheel holds compiled messages where ROS is at hand, and is pure Python otherwise."""
+class Compiled(Distribution):
+    """The wheel holds messages or kernels where they can be compiled, and is pure Python otherwise."""
 
     def has_ext_modules(self) -> bool:
-        return bool(ros_prefixes())
+        return bool(ros_prefixes() or shutil.which("cmake"))
 
 
 def config_files() -> list[tuple[str, list[str]]]:
@@ -114,6 +128,6 @@ setup(
     include_package_data=False,
     package_data={"ws3d_ros": ["**/data/**/*", "py.typed"]},
     data_files=[("share/ws3d_ros", ["package.xml"]), *config_files()],
-    distclass=WithMessages,
+    distclass=Compiled,
     cmdclass={"build_py": BuildPy, "install_data": InstallData},
 )
