@@ -87,3 +87,49 @@ def test_exact_readings_are_the_full_runs_after_any_changes(steps: list[tuple[st
             if value is not None:
                 # float32 in another order of summation, through some twenty layers.
                 assert relative_error(getattr(found, name), value) < 1e-4, (name, reader.last)
+
+
+@settings(max_examples=15, deadline=None)
+@given(changes, st.integers(0, 3))
+def test_slots_know_what_a_new_pyramid_knows(steps: list[tuple[str, int, int]], seed: int) -> None:
+    cloud = corner(seed)
+    levels = levels_of(*maps_of(cloud[0]))
+    for step in steps:
+        cells = changed(cloud, *step)[0]
+        before, cloud = levels[0].find(cells), changed(cloud, *step)
+        gone = levels[0].alive.clone()
+        gone[before[before != NONE]] = False
+        move(levels, gone.nonzero()[:, 0], cells[before == NONE])
+    maps, coords = maps_of(cloud[0])
+    slots = {level.stride: level.find(coords[level.stride][:, 1:]) for level in levels}
+    for level in levels:
+        assert (slots[level.stride] != NONE).all()
+        assert int(level.alive.sum()) == len(coords[level.stride])
+    for (stride, size), kernel_map in maps.items():
+        fine, coarse = levels_at(levels, stride), levels_at(levels, stride if size % 2 else 2 * stride)
+        for links, expected in (
+            (Links(fine, coarse, size), kernel_map),
+            (Links(fine, coarse, size).transposed, kernel_map.transposed),
+        ):
+            if size % 2 and links.source is links.target and expected is not kernel_map:
+                continue  # neighbours are taken one way only
+            found = links.kernel_map(slots[links.target.stride])
+            assert found.starts == expected.starts
+            pairs = torch.stack([found.inputs, found.outputs], dim=1)
+            wanted = torch.stack([slots[links.source.stride][expected.inputs], expected.outputs], dim=1)
+            for k in range(len(found.starts) - 1):
+                part = slice(found.starts[k], found.starts[k + 1])
+                order = wanted[part, 1].argsort()
+                assert torch.equal(pairs[part], wanted[part][order]), (stride, size, k)
+
+
+def maps_of(cells: Tensor):  # type: ignore[no-untyped-def]
+    """Kernel maps as a small U-Net needs them, by stride and kernel size, and cells by stride."""
+    pyramid = Pyramid(torch.unique(pad(cells, (1, 0)), dim=0), TorchBackend())
+    maps = {(1, 5): pyramid.neighbours(1, 5), (1, 2): pyramid.children(1), (2, 3): pyramid.neighbours(2, 3)}
+    maps |= {(2, 2): pyramid.children(2), (4, 3): pyramid.neighbours(4, 3)}
+    return maps, {stride: pyramid.coords(stride) for stride in (1, 2, 4)}
+
+
+def levels_at(levels: list[Level], stride: int) -> Level:
+    return next(level for level in levels if level.stride == stride)

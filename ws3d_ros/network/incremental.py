@@ -27,6 +27,7 @@ from ws3d_ros.network.inference import Reader
 from ws3d_ros.network.kernel_map import KernelMap
 from ws3d_ros.network.slots import NONE, Level, Links, grown, levels_of, move
 from ws3d_ros.network.sparse_tensor import Pyramid, SparseTensor
+from ws3d_ros.network.stand_in import StandIn
 from ws3d_ros.network.student import Student
 
 EXACT = 0.0
@@ -218,8 +219,8 @@ class Kept:
         new.at = self.features.__getitem__
 
 
-class Rows:
-    """Features (S, C) of which some rows changed; stands in for the tensor in layers that work row by row.
+class Rows(StandIn):
+    """Features (S, C) of which some rows changed.
 
     Attributes:
         changed: (S,) bool.
@@ -227,36 +228,13 @@ class Rows:
     """
 
     def __init__(self, changed: Tensor, at: Callable[[Tensor], Tensor]) -> None:
-        self.changed, self.at = changed, at
+        self.changed, self.at, self.device = changed, at, changed.device
 
     @classmethod
-    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Rows:
-        """Any function of torch, on the rows that will be asked for."""
-        changed = reduce(torch.logical_or, (rows.changed for rows in _rows_in(args)))
-        return cls(changed, lambda slots: function(*_at(args, slots), **(kwargs or {})))
-
-    def __add__(self, other: Any) -> Rows:
-        return self.__torch_function__(torch.add, (), (self, other))
-
-    def __matmul__(self, other: Any) -> Rows:
-        return self.__torch_function__(torch.matmul, (), (self, other))
-
-    @property
-    def device(self) -> torch.device:
-        """As a tensor's."""
-        return self.changed.device
-
-
-def _rows_in(args: Any) -> list[Rows]:
-    if isinstance(args, tuple | list):
-        return [rows for arg in args for rows in _rows_in(arg)]
-    return [args] if isinstance(args, Rows) else []
-
-
-def _at(args: Any, slots: Tensor) -> Any:
-    if isinstance(args, tuple | list):
-        return type(args)(_at(arg, slots) for arg in args)
-    return args.at(slots) if isinstance(args, Rows) else args
+    def combined(cls, parts: list[Rows], again: Callable[[list[Any]], Any]) -> Rows:
+        """The function's result, computed for the rows that will be asked for."""
+        changed = reduce(torch.logical_or, (part.changed for part in parts))
+        return cls(changed, lambda slots: again([part.at(slots) for part in parts]))
 
 
 class Recorder:
