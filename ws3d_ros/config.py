@@ -150,10 +150,10 @@ class NetworkConfig:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     weight: float = option(
-        1.0,
-        "How many good views of a voxel the network is worth: after so many, images and network count "
-        "the same.",
-        low=0.01,
+        0.1,
+        "Evidence that the network is worth: where a voxel's images have as much, both count the same. "
+        "A view from near, squarely and sure is 1, most are about 0.1.",
+        low=0.001,
         high=100.0,
         live=True,
     )

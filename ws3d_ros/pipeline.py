@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ws3d_ros.alignment.combining import combine
+from ws3d_ros.alignment.combining import combine, image_share
 from ws3d_ros.alignment.compression import feature_basis
 from ws3d_ros.alignment.labelling import decide, word_probabilities
 from ws3d_ros.alignment.lifting import lift, paint
 from ws3d_ros.alignment.neighbours import neighbour_table
-from ws3d_ros.alignment.regularise import affinity, smooth, trust_in
+from ws3d_ros.alignment.regularise import NETWORK_TRUST, affinity, smooth, trust_in
 from ws3d_ros.config import Config
 from ws3d_ros.instances.grouping import group
 from ws3d_ros.language.encoder import Encoder
@@ -245,9 +245,8 @@ class Pipeline:
         """Label, confidence and instance of each voxel, from both sources, neighbours and old ids."""
         settings = self._config.semantics
         table = neighbour_table(window.keys)
-        probability, evidence = self._believe(window, network)
-        sweeps = settings.smoothing_sweeps
-        probability = smooth(probability, trust_in(evidence), affinity(window, table), sweeps)
+        probability, trust = self._believe(window, network)
+        probability = smooth(probability, trust, affinity(window, table), settings.smoothing_sweeps)
         label, confidence = decide(probability, self._words.names, settings.unknown_below)
         smallest = self._config.output.min_instance_voxels
         instance = group(label, window.instance, table, smallest, self._next_instance)
@@ -255,13 +254,15 @@ class Pipeline:
         return Patch(window.keys, label=label, confidence=confidence, instance=instance)
 
     def _believe(self, window: Window, network: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Probabilities of the words, (N, C + B), and the evidence for them in views, (N,)."""
+        """Probabilities of the words, (N, C + B), and how much each voxel relies on its own, (N,) in 0..1."""
         words = self._words.image
         scale = self._encoder.logit_scale if self._encoder is not None else 0.0
         image = word_probabilities(window.feature, words, scale)  # all words alike without an encoder
+        trust = trust_in(window.feature_weight)
         if network is None:
-            return image, window.feature_weight
-        return combine(image, window.feature_weight, network, self._config.network.weight)
+            return image, trust
+        share = image_share(window.feature_weight, self._config.network.weight)
+        return combine(image, share, network), share * trust + (1.0 - share) * NETWORK_TRUST
 
 
 def add(window: Window, seen: Patch) -> Window:

@@ -22,6 +22,8 @@ COLOR_SPREAD = 20.0
 """Colour difference (Euclidean, 0..255 RGB) at which the affinity has fallen to 1/e."""
 HALF_TRUST = 3.0
 """Feature weight (in views from near, squarely and sure) at which a voxel relies on itself by half."""
+NETWORK_TRUST = 0.5
+"""The same share for what the 3D network says: it has looked at the surroundings already."""
 
 
 def affinity(window: Window, table: Tensor) -> Tensor:
