@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ws3d_ros import pipeline
 from ws3d_ros.alignment import lifting, regularise
-from ws3d_ros.cli.evaluate import map_sequence, score_map
+from ws3d_ros.cli.judging import judge, map_sequence, score_labels
 from ws3d_ros.config import from_mapping
 
 
@@ -84,7 +84,7 @@ def main() -> None:
     for name, (settings, changes) in VARIANTS.items():
         with patched(changes):
             run = map_sequence(folder, from_mapping(SETTINGS | settings), encoder, every=4)
-        result, extra = score_map(*run)
+        result, extra = score_labels(judge(run, folder))
         figures = {
             "miou": result.miou,
             "macc": result.macc,

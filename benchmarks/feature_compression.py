@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ws3d_ros.cli.evaluate import map_sequence, score_map
+from ws3d_ros.cli.judging import judge, map_sequence, score_labels
 from ws3d_ros.config import from_mapping
 from ws3d_ros.language.vocabulary import Vocabulary, shipped_names
 from ws3d_ros.pipeline import Pipeline
@@ -45,8 +45,9 @@ def main() -> None:
     )
     for channels in CHANNELS:
         config = from_mapping(SETTINGS | {"semantics.feature_channels": channels})
-        pipeline, votes = map_sequence(folder, config, encoder, every=4)
-        result, _ = score_map(pipeline, votes)
+        run = map_sequence(folder, config, encoder, every=4)
+        pipeline = run.pipeline
+        result, _ = score_labels(judge(run, folder))
         now = {name: labels(pipeline, words) for name, words in vocabularies.items()}
         full = full or now
         same = {name: round(float((now[name] == full[name]).float().mean()), 4) for name in vocabularies}

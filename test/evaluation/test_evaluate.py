@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from ws3d_ros.cli import evaluate as module
 from ws3d_ros.cli.main import app
 from ws3d_ros.language.choose import Choice
+from ws3d_ros.rendering import views
 from ws3d_ros.training.datasets.posed_folder import PosedFolder
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -76,6 +77,51 @@ def test_figures_of_a_world_that_is_easy(
     assert sum(row["voxels"] for row in figures["classes"].values()) == figures["voxels"]
     assert figures["stages_ms"]["integrate"]["count"] == 3  # frames 0, 3 and 6
     assert "mIoU" in text
+
+
+def test_objects_and_a_split_and_a_picture(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, picture = tmp_path / "figures.json", tmp_path / "out" / "map.png"
+    monkeypatch.setattr(views, "_OVERSAMPLE", 1)  # drawing finely takes seconds
+    arguments = ("--sequence", str(folder), "--json", str(out), "--channels", "0")
+    code, text = run(monkeypatch, *arguments, "--picture", str(picture), "--novel", "box")
+    assert code == 0, text
+    figures = json.loads(out.read_text())
+    # The only object; floor and wall are none. It is one piece with unmistakable colours.
+    assert list(figures["objects"]["classes"]) == ["box"]
+    assert figures["objects"]["ap50"] == 1.0
+    assert figures["objects"]["whatever_class"]["ap50"] == 1.0
+    split = figures["base_and_novel"]
+    assert split["novel_miou"] == pytest.approx(figures["classes"]["box"]["iou"])
+    assert min(split["base_miou"], split["novel_miou"]) <= split["hiou"]
+    assert "hIoU" in text
+    assert "AP50" in text
+    drawn = cv2.imread(str(picture))
+    assert drawn is not None
+    assert drawn.shape[1] > 3 * 1200
+
+
+@pytest.mark.parametrize(
+    ("novel", "complaint"), [("boxx", "did you mean 'box'"), ("tree", "classes are floor")]
+)
+def test_a_novel_class_that_is_none_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, novel: str, complaint: str
+) -> None:
+    code, text = run(monkeypatch, "--sequence", str(folder), "--novel", novel)
+    assert code == 2
+    assert complaint in text.replace("\n", " ")
+
+
+def test_a_split_without_base_classes_costs_only_its_figure(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "figures.json"
+    arguments = ("--sequence", str(folder), "--json", str(out), "--every", "7", "--channels", "0")
+    code, text = run(monkeypatch, *arguments, "--novel", "floor, wall, box")
+    assert code == 0, text
+    assert "needs a base class" in text.replace("\n", " ")
+    assert "base_and_novel" not in json.loads(out.read_text())
 
 
 def test_a_folder_of_something_else_is_an_error_that_names_the_file(

@@ -6,8 +6,9 @@ import json
 import torch
 from rich.console import Console
 
+from ws3d_ros.evaluation.average_precision import LabelledObjects, average_precision
 from ws3d_ros.evaluation.metrics import confusion_matrix, scores
-from ws3d_ros.evaluation.report import as_mapping, score_table
+from ws3d_ros.evaluation.report import as_mapping, objects_as_mapping, objects_table, score_table
 
 RESULT = scores(confusion_matrix(torch.tensor([1, 1, 3, 3, 3]), torch.tensor([1, 3, 3, 3, 0]), 3))
 CLASSES = ["chair", "lamp", "floor"]
@@ -29,3 +30,34 @@ def test_the_table_shows_the_largest_class_first_and_the_means() -> None:
     assert "lamp" not in text
     assert "mIoU 0.500" in text
     assert "acc 0.600" in text
+
+
+# Two chairs, one of which is found, and a lamp that is called a chair.
+_TRUE = torch.tensor([1] * 10 + [2] * 10 + [3] * 10)
+TRUTH = LabelledObjects(_TRUE, torch.tensor([1] * 20 + [2] * 10))
+FOUND = LabelledObjects(
+    _TRUE * (_TRUE != 2), torch.tensor([1] * 10 + [0] * 10 + [1] * 10), torch.tensor([0.9] * 20 + [0.5] * 10)
+)
+OBJECTS = average_precision([(TRUTH, FOUND)], 3, min_points=5)
+NONE = average_precision([], 1)
+
+
+def test_objects_in_the_file() -> None:
+    values = objects_as_mapping(OBJECTS, NONE, CLASSES)
+    assert values["classes"] == {
+        "chair": {"ap": 0.5, "ap50": 0.5, "ap25": 0.5, "objects": 2},
+        "lamp": {"ap": 0.0, "ap50": 0.0, "ap25": 0.0, "objects": 1},
+    }
+    assert (values["ap"], values["objects"]) == (0.25, 3)
+    assert values["whatever_class"] == {"ap": None, "ap50": None, "ap25": None}, "JSON has no NaN"
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+def test_objects_in_the_table() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(objects_table(OBJECTS, NONE, CLASSES))
+    text = console.export_text()
+    assert text.index("chair") < text.index("lamp")
+    assert "floor" not in text
+    assert "whatever the class" in text
+    assert "0.250" in text

@@ -190,6 +190,6 @@ def test_the_recording_that_ships_agrees_with_its_truth() -> None:
         shares[type(measurement)].append(
             float(np.mean([any(tuple(cell) in cells for cell in three) for three in zip(*near, strict=True)]))
         )
-    # What the camera never saw has no truth: the sweep sees more. A pose that is off by 10 cm gives < 0.5.
-    assert np.mean(shares[Frame]) > 0.9
-    assert np.mean(shares[Scan]) > 0.6
+    # It gives 0.9995 and 0.85 (the sweep sees what the camera never saw); 10 cm off along each axis, 0.1.
+    assert np.mean(shares[Frame]) > 0.98
+    assert np.mean(shares[Scan]) > 0.75

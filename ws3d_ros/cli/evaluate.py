@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.table import Table
 
-from ws3d_ros.config import Config, from_mapping
-from ws3d_ros.evaluation.ground_truth import VoxelVotes, look_up
-from ws3d_ros.evaluation.metrics import Scores, calibration_error, confusion_matrix, scores
-from ws3d_ros.evaluation.report import as_mapping, score_table
+from ws3d_ros.cli.judging import judge, map_sequence, score_labels, score_objects
+from ws3d_ros.config import from_mapping
+from ws3d_ros.evaluation.metrics import base_and_novel
+from ws3d_ros.evaluation.pictures import Judged, draw_worst
+from ws3d_ros.evaluation.report import as_mapping, objects_as_mapping, objects_table, score_table
 from ws3d_ros.language.choose import choose_encoder
-from ws3d_ros.language.encoder import Encoder, EncoderError
-from ws3d_ros.language.vocabulary import Vocabulary
-from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.language.encoder import EncoderError
+from ws3d_ros.rendering.views import save_png
 from ws3d_ros.stopwatch import peak_memory_bytes
 from ws3d_ros.training.datasets.posed_folder import PosedFolder
 
@@ -37,13 +38,22 @@ def evaluate(
     ] = 6.0,
     sweeps: Annotated[int | None, typer.Option(help="Smoothing sweeps; default as in the node.")] = None,
     channels: Annotated[int | None, typer.Option(help="Feature channels; default as in the node.")] = None,
+    novel: Annotated[
+        str | None,
+        typer.Option(help='Classes without labels in training, "a, b, c": adds their harmonic IoU.'),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the map as predicted, as it is, and what is wrong, as a PNG.")
+    ] = None,
 ) -> None:
     """Maps a sequence, names its voxels with its own class names and scores them.
 
     The truth of a voxel is the majority of the labelled pixels that fall into it. Voxels of the
     truth that have no label, or that the map lacks, count as wrong. The vocabulary has no
     background words; labels below semantics.unknown_below are unknown, which is wrong, too.
-    Voxels seen only once or from afar count like all others (map.min_weight is 0).
+    Voxels seen only once or from afar count like all others (map.min_weight is 0). Objects are
+    scored as in ScanNet's benchmark, but over voxels, with output.min_instance_voxels as the least
+    size; walls and floors are none.
     """
     settings: dict[str, Any] = {
         "map.voxel_size_m": voxel_size_m,
@@ -56,6 +66,7 @@ def evaluate(
     settings |= {} if channels is None else {"semantics.feature_channels": channels}
     try:
         folder = PosedFolder(sequence)
+        unseen = numbers_of(novel, folder.classes) if novel else []
         config = from_mapping(settings)
         choice = choose_encoder(config.semantics.encoder, config.semantics.weights_dir)
     except (OSError, ValueError, EncoderError) as error:
@@ -65,8 +76,16 @@ def evaluate(
     if choice.encoder is None:
         raise typer.Exit(2)
     begun = time.monotonic()
-    result, extra = score_map(*map_sequence(folder, config, choice.encoder, every))
+    judged = judge(map_sequence(folder, config, choice.encoder, every), folder)
+    result, extra = score_labels(judged)
+    objects, agnostic = score_objects(judged, config.output.min_instance_voxels)
     report = as_mapping(result, folder.classes) | extra
+    report["objects"] = objects_as_mapping(objects, agnostic, folder.classes)
+    if unseen:
+        try:
+            report["base_and_novel"] = asdict(base_and_novel(result, unseen)) | {"novel": novel}
+        except ValueError as error:
+            console.print(f"[yellow]{error}")  # the other figures took minutes, and are worth having
     report |= {
         "sequence": str(sequence),
         "every": every,
@@ -74,44 +93,43 @@ def evaluate(
         "encoder": choice.encoder.name,
     }
     report |= {"wall_s": round(time.monotonic() - begun, 1), "peak_memory_bytes": peak_memory_bytes()}
-    console.print(score_table(result, folder.classes))
-    console.print(
-        f"{extra['voxels']} voxels with a true class, {extra['unlabelled']} of them without a label (wrong); "
-        f"ECE {extra['ece']:.3f}; {report['wall_s']} s"
-    )
+    show(report, score_table(result, folder.classes), objects_table(objects, agnostic, folder.classes))
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        scene = Judged(sequence.name, judged.points_m, judged.label, judged.truth)
+        save_png(picture, draw_worst([scene], judged.pipeline.vocabulary, voxel_size_m))
+        console.print(f"picture in {picture}")
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=2) + "\n")
         console.print(f"figures in {json_file}")
 
 
-def map_sequence(
-    folder: PosedFolder, config: Config, encoder: Encoder, every: int
-) -> tuple[Pipeline, VoxelVotes]:
-    """The map that the pipeline makes of a sequence, and the votes for what is truly there."""
-    pipeline = Pipeline(config, encoder, Vocabulary.of(folder.classes), torch.device("cpu"))
-    votes = VoxelVotes(config.map.voxel_size_m, config.inputs.min_depth_m, config.inputs.max_depth_m)
-    count = len(range(0, len(folder), every))
-    for item in track(folder.frames(every), "mapping", total=count, console=console):
-        pipeline.integrate(item.frame)
-        if pipeline.is_keyframe(item.frame):
-            pipeline.apply(pipeline.understand(item.frame, pipeline.snapshot(item.frame)))
-        votes.add(item.frame, folder.class_of_instance[item.instance.long()])
-    return pipeline, votes
+def numbers_of(names: str, classes: list[str]) -> list[int]:
+    """Numbers 1.. of some classes, given as words with commas.
+
+    Raises:
+        ValueError: when one of them is no class; the message names the nearest one.
+    """
+    numbers = []
+    for name in (" ".join(part.split()) for part in names.split(",")):
+        if name not in classes:
+            near = difflib.get_close_matches(name, classes, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; classes are {', '.join(classes)}"
+            raise ValueError(f"'{name}' is no class of this sequence{hint}")
+        numbers.append(classes.index(name) + 1)
+    return numbers
 
 
-def score_map(pipeline: Pipeline, votes: VoxelVotes) -> tuple[Scores, dict[str, Any]]:
-    """Scores of the map's labels, and what else is worth knowing about the run."""
-    keys, truth = votes.majority()
-    mapped = pipeline.map.everything()
-    label = look_up(mapped.keys, keys, mapped.label, absent=0)
-    confidence = look_up(mapped.keys, keys, mapped.confidence.float(), absent=0.0)
-    named = label > 0
-    return scores(confusion_matrix(truth, label, len(pipeline.vocabulary))), {
-        "ece": calibration_error(confidence[named], (label == truth)[named]),
-        "voxels": len(keys),
-        "unlabelled": int((~named).sum()),
-        "map_voxels": len(mapped),
-        "map_bytes": pipeline.map.bytes,
-        "stages_ms": pipeline.stopwatch.summary_ms(),
-    }
+def show(report: dict[str, Any], *tables: Table) -> None:
+    """The figures for people."""
+    for table in tables:
+        console.print(table)
+    if "base_and_novel" in report:
+        split = report["base_and_novel"]
+        base, unseen = split["base_miou"], split["novel_miou"]
+        console.print(f"hIoU {split['hiou']:.3f}: base classes {base:.3f}, novel classes {unseen:.3f}")
+    console.print(
+        f"{report['voxels']} voxels with a true class, {report['unlabelled']} of them without a label "
+        f"(wrong); ECE {report['ece']:.3f}; {report['wall_s']} s"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ws3d_ros.evaluation.average_precision import AveragePrecision
 from ws3d_ros.evaluation.metrics import Scores
 
 
@@ -39,3 +40,40 @@ def score_table(result: Scores, classes: list[str]) -> Table:
     for name, row in sorted(present.items(), key=lambda item: -item[1]["voxels"]):
         table.add_row(name, str(row["voxels"]), f"{row['iou']:.3f}", f"{row['recall']:.3f}")
     return table
+
+
+def objects_as_mapping(
+    result: AveragePrecision, agnostic: AveragePrecision, classes: list[str]
+) -> dict[str, Any]:
+    """What goes into JSON: ``ap, ap50, ap25`` (None where there is no object), the same for each class
+    that has objects, and under ``whatever_class`` without regard to classes."""
+    return {
+        **_three(result.ap, result.ap50, result.ap25),
+        "objects": int(result.count.sum()),
+        "whatever_class": _three(agnostic.ap, agnostic.ap50, agnostic.ap25),
+        "classes": {
+            name: {**_three(*row), "objects": int(count)}
+            for name, row, count in zip(classes, result.per_class.tolist(), result.count, strict=True)
+            if count
+        },
+    }
+
+
+def objects_table(result: AveragePrecision, agnostic: AveragePrecision, classes: list[str]) -> Table:
+    """One row a class that has objects, the most frequent first, and below the means, with and without
+    classes."""
+    table = Table(title="Objects found", show_footer=True)
+    rows = objects_as_mapping(result, agnostic, classes)["classes"]
+    table.add_column("class", footer=f"{len(rows)} classes\nwhatever the class")
+    table.add_column("objects", justify="right", footer=f"{result.count.sum()}\n{agnostic.count.sum()}")
+    for name, column in (("AP", "ap"), ("AP50", "ap50"), ("AP25", "ap25")):
+        means = (getattr(each, column) for each in (result, agnostic))
+        table.add_column(name, justify="right", footer="\n".join(f"{mean:.3f}" for mean in means))
+    for name, row in sorted(rows.items(), key=lambda item: -item[1]["objects"]):
+        table.add_row(name, str(row["objects"]), *(f"{row[key]:.3f}" for key in ("ap", "ap50", "ap25")))
+    return table
+
+
+def _three(ap: float, ap50: float, ap25: float) -> dict[str, float | None]:
+    values = {"ap": ap, "ap50": ap50, "ap25": ap25}
+    return {key: None if math.isnan(value) else value for key, value in values.items()}
