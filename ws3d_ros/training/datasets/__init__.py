@@ -1,1 +1,1 @@
-"""Recorded sequences as frames with ground truth."""
+"""Recorded sequences and labelled clouds: data sets as people download them."""
