@@ -45,6 +45,7 @@ PARAMETERS = {
         str,
         "What understands images: auto, none, concept, or open_clip:MODEL/PRETRAINED.",
     ),
+    "checkpoint": ("network.checkpoint", str, "Weights of a 3D network (.safetensors), auto or none."),
     "weights_dir": ("semantics.weights_dir", str, "Folder where encoders look for models."),
     "map_frame": ("inputs.map_frame", str, "Fixed frame of the map."),
     "robot_frame": ("inputs.robot_frame", str, "Frame at the centre of the local window."),

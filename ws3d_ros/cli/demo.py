@@ -40,6 +40,9 @@ def demo(
         str, typer.Option(help="indoor, outdoor, a YAML file, or words with commas; empty chooses.")
     ] = "",
     encoder: Annotated[str, typer.Option(help="auto, none, concept or open_clip:MODEL/PRETRAINED.")] = "auto",
+    checkpoint: Annotated[
+        str, typer.Option(help="A 3D network's weights (.safetensors), auto or none.")
+    ] = "auto",
     voxel_size: Annotated[
         float,
         typer.Option(help="Edge of a voxel in metres; 0 chooses: 0.05 with depth, 0.2 without.", min=0.0),
@@ -74,7 +77,7 @@ def demo(
     show_topics(bag, topics)
     out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    arguments = node_arguments(topics, vocabulary, encoder, voxel_size, param or [])
+    arguments = node_arguments(topics, vocabulary, encoder, checkpoint, voxel_size, param or [])
     with Session(folder) as session, running_node(arguments, out / "node.log") as node:
         problems = run(session, node, topics, rate, loops)
         points, names, colors = session.recorder.points(), session.recorder.names(), session.recorder.colors()
@@ -99,7 +102,7 @@ def run(session: Any, node: subprocess.Popen[bytes], topics: BagTopics, rate: fl
     Returns:
         What the node complained about at the end of the bag; later, it rightly misses the sensors.
     """
-    with console.status("the node starts (loads its encoder and warms up)"):
+    with console.status("the node starts (loads its networks and warms up)"):
         if not session.recorder.wait(
             lambda: session.recorder.is_active() or node.poll() is not None, NODE_START_TIMEOUT_S
         ):
@@ -137,7 +140,12 @@ def sensor_topics(topics: BagTopics) -> list[str]:
 
 
 def node_arguments(
-    topics: BagTopics, vocabulary: str, encoder: str, voxel_size_m: float, params: list[str]
+    topics: BagTopics,
+    vocabulary: str,
+    encoder: str,
+    checkpoint: str,
+    voxel_size_m: float,
+    params: list[str],
 ) -> list[str]:
     """The node's command line: remaps to the bag's topics and the parameters that a bag implies."""
     remaps = {
@@ -153,6 +161,7 @@ def node_arguments(
         "inputs.lidars": '["lidar"]' if topics.lidar else '[""]',
         "inputs.map_frame": topics.map_frame,
         "semantics.encoder": encoder,
+        "network.checkpoint": checkpoint,
         "semantics.vocabulary": vocabulary or ("outdoor" if topics.outdoor else "indoor"),
         "map.voxel_size_m": voxel_size_m,
         "output.map_period_s": MAP_PERIOD_S,
@@ -219,6 +228,7 @@ def show_report(report: dict[str, Any], out: Path) -> None:
         table.add_row(stage, f"p50 {times['p50']:.1f} ms, p95 {times['p95']:.1f} ms")
     table.add_row("peak memory", f"{report['peak_memory_bytes'] / 2**20:.0f} MiB")
     table.add_row("encoder", escape(f"{report['encoder'] or 'none'}: {report['encoder_why']}"))
+    table.add_row("network", escape(report["network_why"]))
     console.print(table)
     for problem in report["problems"]:
         console.print(f"[yellow]! {escape(problem)}")
