@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from plyfile import PlyData, PlyElement
 
 from ws3d_ros.training.datasets.files import DatasetError
-from ws3d_ros.training.datasets.scannet import ScanNet
+from ws3d_ros.training.datasets.scannet import ScanNet, vertex_normals
 
 SCENE = "scene0011_00"
 COLUMNS = ("id", "raw_category", "category", "count", "nyu40id", "eigen13id", "nyuClass", "nyu40class")
@@ -58,9 +59,12 @@ def mesh() -> PlyData:
     kinds = [(axis, "f4") for axis in "xyz"] + [(part, "u1") for part in ("red", "green", "blue", "alpha")]
     vertex = np.zeros(COUNT, kinds)
     vertex["x"], vertex["z"] = np.arange(COUNT) * 0.25, 1.5
+    vertex["y"] = np.arange(COUNT) % 2
     vertex["red"], vertex["blue"], vertex["alpha"] = np.arange(COUNT) * 20, 7, 255
-    face = np.array([([0, 1, 2],), ([2, 3, 4],)], [("vertex_indices", "i4", (3,))])
-    return PlyData([PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")])
+    face = np.empty(2, [("vertex_indices", object)])
+    face["vertex_indices"] = [np.array(corners, np.int32) for corners in ([0, 2, 1], [2, 4, 3])]
+    elements = [PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")]
+    return PlyData(elements, byte_order="<")
 
 
 def test_a_scene_is_read_as_it_was_written(root: Path) -> None:
@@ -70,9 +74,22 @@ def test_a_scene_is_read_as_it_was_written(root: Path) -> None:
     words = [cloud.class_names[i] if i >= 0 else None for i in cloud.label]
     assert words == ["sofa"] * 3 + ["chair"] * 4 + [None] * 3
     assert cloud.instance.tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2, -1]
-    assert cloud.points_m[3].tolist() == [0.75, 0.0, 1.5]
+    assert cloud.points_m[3].tolist() == [0.75, 1.0, 1.5]
     assert cloud.color is not None
     assert cloud.color[3].tolist() == [60, 0, 7]
+    assert cloud.normal is not None
+    assert cloud.normal.tolist() == [[0, 0, 1]] * 5 + [[0, 0, 0]] * 5
+
+
+def test_normals_of_a_roof() -> None:
+    """Two triangles that lean against each other, one twice as large: its slope weighs twice."""
+    points = np.array([[0, 0, 1], [0, 1, 1], [-1, 0, 0], [2, 0, -1]], np.float32)
+    normal = vertex_normals(points, np.array([[0, 1, 2], [0, 3, 1]]))
+    left, right = np.array([-1, 0, 1]) * 1.0, np.array([2, 0, 2]) * 1.0  # twice the areas long
+    both = (left + right) / np.linalg.norm(left + right)
+    np.testing.assert_allclose(normal[0], both, atol=1e-6)
+    np.testing.assert_allclose(normal[2], left / np.sqrt(2), atol=1e-6)
+    np.testing.assert_allclose(normal[3], right / np.sqrt(8), atol=1e-6)
 
 
 def test_the_200_classes_tell_more_apart(root: Path) -> None:
@@ -119,6 +136,15 @@ def test_files_that_say_something_else_are_refused(
             ScanNet(root).load(SCENE)
     finally:
         path.write_text(whole)
+
+
+def test_a_mesh_with_impossible_triangles_is_refused(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "copy")
+    spoilt = mesh()
+    spoilt["face"].data["vertex_indices"][1] = np.array([0, 1, COUNT], np.int32)
+    spoilt.write(str(tmp_path / f"copy/scans/{SCENE}/{SCENE}_vh_clean_2.ply"))
+    with pytest.raises(DatasetError, match="triangles of vertices that it does not have"):
+        ScanNet(tmp_path / "copy").load(SCENE)
 
 
 def test_another_table_of_labels_is_refused(root: Path, tmp_path: Path) -> None:

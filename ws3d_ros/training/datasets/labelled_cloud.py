@@ -18,7 +18,7 @@ class LabelledCloud:
         name: what the data set calls it (``scene0011_00``, ``Area_5/office_3``, ``08/000120``).
         points_m: (N, 3) float32, z up; in the map's frame for a scene, in the sensor's for a sweep.
         color: (N, 3) uint8 RGB, or None where no camera saw the points.
-        normal: (N, 3) float32, length one, or None.
+        normal: (N, 3) float32, length one, 0 where unknown; or None.
         label: (N,) int64, index into ``class_names``, -1 where the class is unknown or is not scored.
         instance: (N,) int64, equal for points of one thing, -1 where there is none.
         class_names: names of the classes, usable as a vocabulary.

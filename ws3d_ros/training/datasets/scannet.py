@@ -57,7 +57,7 @@ class ScanNet:
     def load(self, name: str) -> LabelledCloud:
         """One scene; a thing of a class that is not scored has an instance, but the label -1."""
         folder = require(self._scans / name, LAYOUT)
-        points, color = _read_vertices(require(folder / f"{name}_vh_clean_2.ply", LAYOUT))
+        points, color, normal = _read_mesh(require(folder / f"{name}_vh_clean_2.ply", LAYOUT))
         segment = self._segments(folder / f"{name}_vh_clean_2.0.010000.segs.json", len(points))
         label = np.full(len(points), NONE, np.int64)
         instance = np.full(len(points), NONE, np.int64)
@@ -65,7 +65,7 @@ class ScanNet:
             inside = np.isin(segment, segments)
             label[inside] = self._class_of.get(word, NONE)
             instance[inside] = number
-        return LabelledCloud(name, points, color, None, label, instance, self.class_names)
+        return LabelledCloud(name, points, color, normal, label, instance, self.class_names)
 
     def _segments(self, file: Path, count: int) -> np.ndarray:
         segment = _integers(file, read_json(file, LAYOUT), "segIndices")
@@ -102,12 +102,28 @@ def _read_labels(file: Path, column: str) -> tuple[list[str], list[int]]:
     return list(pairs), list(pairs.values())
 
 
-def _read_vertices(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3) float32 and (N, 3) uint8 of a mesh."""
+def _read_mesh(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, 3) float32 places, (N, 3) uint8 colours and (N, 3) float32 normals of a mesh's vertices."""
     try:
-        vertex = PlyData.read(str(file))["vertex"].data
+        mesh = PlyData.read(str(file), known_list_len={"face": {"vertex_indices": 3}})
+        vertex = mesh["vertex"].data
         points = np.stack([vertex[axis] for axis in "xyz"], axis=1).astype(np.float32)
         color = np.stack([vertex[part] for part in ("red", "green", "blue")], axis=1).astype(np.uint8)
+        faces = np.array(mesh["face"].data["vertex_indices"].tolist(), np.int64).reshape(-1, 3)
     except (PlyParseError, KeyError, ValueError) as error:
-        raise DatasetError(f"{file} is no mesh with coloured vertices, or cut short: {error}") from error
-    return points, color
+        raise DatasetError(
+            f"{file} is no mesh of triangles with coloured vertices, or cut short: {error}"
+        ) from error
+    if len(faces) and not (faces.min() >= 0 and faces.max() < len(points)):
+        raise DatasetError(f"{file} has triangles of vertices that it does not have")
+    return points, color, vertex_normals(points, faces)
+
+
+def vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(N, 3) float32: mean normal of each vertex' triangles (F, 3), by area; 0 where it has none."""
+    corner = points.astype(np.float64)[faces]
+    across = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])  # twice the area long
+    total = np.zeros((len(points), 3))
+    np.add.at(total, faces.reshape(-1), across.repeat(3, axis=0))
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.divide(total, length, out=np.zeros_like(total), where=length > 0).astype(np.float32)
