@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Mesh:
     glow: np.ndarray
     textures: tuple[np.ndarray, ...] = ()
 
-    @property
+    @cached_property
     def bounds(self) -> np.ndarray:
         """(2, 3) lowest and highest corner."""
         return np.stack([self.position_m.min(0), self.position_m.max(0)])

@@ -6,7 +6,6 @@ Runs without a display through EGL, on Mesa's software rasteriser as well as on 
 from __future__ import annotations
 
 import ctypes.util
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +17,7 @@ from ws3d_ros.sensors.frame import Pinhole
 from ws3d_ros.training.scenes.made import SIDE
 from ws3d_ros.training.scenes.mesh import join
 from ws3d_ros.training.scenes.scene import Scene
+from ws3d_ros.training.scenes.view import View
 
 NEAR_M, FAR_M = 0.03, 60.0
 _MAX_LAMPS = 4
@@ -66,21 +66,6 @@ void main() {
 
 class RendererMissingError(RuntimeError):
     """No OpenGL without a display on this machine."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What a perfect camera sees.
-
-    Attributes:
-        color: (H, W, 3) uint8 RGB.
-        depth_m: (H, W) float32 along the optical axis, 0 where nothing is.
-        instance: (H, W) uint16 number of the thing, 0 where nothing is.
-    """
-
-    color: np.ndarray
-    depth_m: np.ndarray
-    instance: np.ndarray
 
 
 class Renderer:

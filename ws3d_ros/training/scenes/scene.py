@@ -13,11 +13,19 @@ from ws3d_ros.training.scenes.mesh import Mesh
 
 @dataclass(frozen=True)
 class Thing:
-    """One instance: its plain word, its triangles in the map frame, and its catalogue model if it has one."""
+    """One instance.
+
+    Attributes:
+        word: plain word.
+        mesh: its triangles in the map frame.
+        model: of the catalogue, if it is from there.
+        part_of: what it is a part of or belongs to: a pillow to its bed, a window to its wall.
+    """
 
     word: str
     mesh: Mesh
     model: Model | None = None
+    part_of: Thing | None = None
 
     @property
     def class_index(self) -> int:

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 
 from ws3d_ros.sensors.frame import Pinhole
-from ws3d_ros.training.scenes.render import Renderer, View
+from ws3d_ros.training.scenes.view import View, Viewer
 
 BASELINE_M = 0.075
 DISPARITY_STEP_PX = 1 / 8
 DISPARITY_SIGMA_PX = 0.05
 RANGE_SIGMA_M = 0.01
-_FACE = Pinhole(1024, 640, 512.0, 512.0, 511.5, 319.5)
+FACE = Pinhole(1024, 640, 512.0, 512.0, 511.5, 319.5)
 """One of four pictures around the LiDAR; 32 degrees up and down, 0.1 degrees between pixels."""
 
 
@@ -35,62 +35,96 @@ class Sweep:
     instance: np.ndarray
 
 
-def depth_camera(view: View, camera: Pinhole, rng: np.random.Generator, max_m: float = 8.0) -> np.ndarray:
+@dataclass(frozen=True)
+class DepthErrors:
+    """How a depth camera errs.
+
+    Attributes:
+        max_m: it sees no farther.
+        sigma_px: standard deviation of disparities, in pixels of the given camera.
+        step_px: disparities are rounded to this.
+        steepest_deg: surfaces seen at a larger angle (0 is straight on) are lost half of the time.
+        dark: grey value, 0 to 255, below which surfaces are lost half of the time.
+    """
+
+    max_m: float = 8.0
+    sigma_px: float = DISPARITY_SIGMA_PX
+    step_px: float = DISPARITY_STEP_PX
+    steepest_deg: float = 90.0
+    dark: float = 0.0
+
+
+def depth_camera(
+    view: View, camera: Pinhole, rng: np.random.Generator, errors: DepthErrors = DepthErrors()
+) -> np.ndarray:
     """(H, W) uint16 millimetres, 0 invalid, as a structured-light or active stereo camera would see it.
 
     Disparity noise and its quantisation make the error grow with the square of the distance
-    (Khoshelham and Elberink, Sensors 2012). Where depth jumps, and on surfaces seen at a very
-    flat angle, there are holes.
+    (Khoshelham and Elberink, Sensors 2012). Where depth jumps, on surfaces seen at a very flat
+    angle, and on dark ones there are holes.
     """
     depth = view.depth_m
-    seen = (depth > 0.25) & (depth < max_m)
+    seen = (depth > 0.25) & (depth < errors.max_m)
     safe = np.where(seen, depth, 1.0)
     disparity = camera.fx * BASELINE_M / safe
     coarse = rng.standard_normal((camera.height // 16, camera.width // 16)).astype(np.float32)
-    disparity += DISPARITY_SIGMA_PX * cv2.resize(
+    disparity += errors.sigma_px * cv2.resize(
         coarse, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC
     )
-    disparity = np.round(disparity / DISPARITY_STEP_PX) * DISPARITY_STEP_PX
+    disparity = np.round(disparity / errors.step_px) * errors.step_px
     kernel = np.ones((3, 3), np.uint8)
     jump = cv2.dilate(safe, kernel) / cv2.erode(safe, kernel) > 1.06
     ragged = cv2.GaussianBlur(jump.astype(np.float32), (0, 0), 1.2)
     speckle = cv2.resize(coarse, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
     holes = ragged + 0.1 * speckle > 0.45
+    if errors.steepest_deg < 90.0 or errors.dark > 0.0:
+        weak = (_steepness(safe, camera) > np.tan(np.radians(errors.steepest_deg))) | (
+            view.color.mean(2) < errors.dark
+        )
+        holes |= weak & (speckle > 0)
     valid = seen & ~holes & (disparity > 0)
     return np.where(valid, camera.fx * BASELINE_M * 1000.0 / np.maximum(disparity, 1e-3), 0).astype(np.uint16)
 
 
+def _steepness(depth_m: np.ndarray, camera: Pinhole) -> np.ndarray:
+    """(H, W) tangent of the angle between each pixel's surface and the image plane."""
+    down, right = np.gradient(depth_m)
+    return np.asarray(np.hypot(down * camera.fy, right * camera.fx) / depth_m)
+
+
 def lidar_sweep(
-    renderer: Renderer,
+    viewer: Viewer,
     T_map_lidar: np.ndarray,
     rng: np.random.Generator,
     rings: int = 16,
     steps: int = 512,
     elevation_deg: tuple[float, float] = (-22.5, 22.5),
+    face: Pinhole = FACE,
 ) -> Sweep:
     """One turn from one place, all beams at the same instant.
 
-    Four rendered pictures cover the circle; each beam takes the pixel that it falls on, and
-    that pixel's own direction, so that every point lies on a surface up to the range noise.
+    Four pictures cover the circle (``face``: 90 degrees wide, and high enough for the rings); each
+    beam takes the pixel that it falls on, and that pixel's own direction, so that every point lies on
+    a surface up to the range noise.
     """
     azimuth = np.linspace(-np.pi, np.pi, steps, endpoint=False)
     elevation = np.radians(np.linspace(*elevation_deg, rings))
-    face_of = np.round(azimuth / (np.pi / 2)).astype(int) % 4
+    quarter_of = np.round(azimuth / (np.pi / 2)).astype(int) % 4
     parts = []
-    for face in range(4):
-        yaw = face * np.pi / 2
+    for quarter in range(4):
+        yaw = quarter * np.pi / 2
         R_lidar_camera = np.array([[np.sin(yaw), 0, np.cos(yaw)], [-np.cos(yaw), 0, np.sin(yaw)], [0, -1, 0]])
         T = np.eye(4)
         T[:3, :3], T[:3, 3] = T_map_lidar[:3, :3] @ R_lidar_camera, T_map_lidar[:3, 3]
-        view = renderer.view(_FACE, T)
-        local = azimuth[face_of == face] - yaw
+        view = viewer.view(face, T)
+        local = azimuth[quarter_of == quarter] - yaw
         ring, step = (
             grid.reshape(-1) for grid in np.meshgrid(np.arange(rings), np.arange(len(local)), indexing="ij")
         )
-        u = np.round(_FACE.cx - _FACE.fx * np.tan(local[step])).astype(int).clip(0, _FACE.width - 1)
-        v = np.round(_FACE.cy - _FACE.fy * np.tan(elevation[ring]) / np.cos(local[step])).astype(int)
+        u = np.round(face.cx - face.fx * np.tan(local[step])).astype(int).clip(0, face.width - 1)
+        v = np.round(face.cy - face.fy * np.tan(elevation[ring]) / np.cos(local[step])).astype(int)
         z = view.depth_m[v, u]
-        ray = np.stack([(u - _FACE.cx) / _FACE.fx, (v - _FACE.cy) / _FACE.fy, np.ones(len(u))], 1)
+        ray = np.stack([(u - face.cx) / face.fx, (v - face.cy) / face.fy, np.ones(len(u))], 1)
         length = np.linalg.norm(ray, axis=1)
         distance = z * length + rng.normal(0, RANGE_SIGMA_M, len(u))
         keep = (z > 0) & (rng.random(len(u)) > 0.01)
