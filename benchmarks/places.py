@@ -63,10 +63,9 @@ class Place:
 
 def load(name: str, voxel_size_m: float = 0.05, every: int = 1) -> Place | None:
     """A whole map, of a folder of ../shared/data or of ``samples/room``; None if it is not here."""
-    path = SAMPLE if name == "samples/room" else DATA / name
-    if not path.is_dir():
+    found = measurements(name)
+    if found is None:
         return None
-    measurements = _bag(path) if (path / "metadata.yaml").exists() else _folder(path)
     far_m = 60.0 if name == "kitti00_bag" else 6.0
     voxel_map = VoxelMap(
         MapConfig(voxel_size_m=voxel_size_m, budget_mb=4000, min_weight=0.0),
@@ -74,10 +73,18 @@ def load(name: str, voxel_size_m: float = 0.05, every: int = 1) -> Place | None:
         1,
         torch.device("cpu"),
     )
-    for i, measurement in enumerate(measurements):
+    for i, measurement in enumerate(found):
         if i % every == 0:
             voxel_map.integrate(measurement)
     return _place(f"{name} at {voxel_size_m * 100:g} cm", voxel_map.everything())
+
+
+def measurements(name: str) -> Iterator[Frame | Scan] | None:
+    """What the sensors saw, of a folder of ../shared/data or of ``samples/room``; None if it is not here."""
+    path = SAMPLE if name == "samples/room" else DATA / name
+    if not path.is_dir():
+        return None
+    return _bag(path) if (path / "metadata.yaml").exists() else _folder(path)
 
 
 def cut(place: Place, voxels: int) -> Place:
