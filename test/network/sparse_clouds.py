@@ -48,7 +48,7 @@ def random_cells(seed: int, points: int = 1500, reach: int = 10, batches: int = 
 def sample_room() -> Tensor:
     """Out of ``samples/room``: thin surfaces."""
     with np.load(PROJECT / "samples" / "room" / "ground_truth.npz") as truth:
-        return piece(voxels(truth["points_m"].astype(np.float64)), reach=20)
+        return piece(voxels(truth["points_m"].astype(np.float64)), reach=12)
 
 
 def house_sweeps() -> Tensor:
@@ -61,7 +61,7 @@ def house_sweeps() -> Tensor:
         pose = np.array(poses[index])
         with np.load(SMALL_HOUSE / "lidar" / f"{index:04d}.npz") as sweep:
             sweeps.append(sweep["xyz"].astype(np.float64) @ pose[:3, :3].T + pose[:3, 3])
-    return piece(voxels(np.concatenate(sweeps)), reach=60)
+    return piece(voxels(np.concatenate(sweeps)), reach=30)
 
 
 def voxels(points_m: np.ndarray) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from sparse_clouds import (
 from torch import Tensor
 from torch.nn.functional import conv3d, conv_transpose3d
 
+from ws3d_ros.config import settings
 from ws3d_ros.network.backends import torch_backend
 from ws3d_ros.network.backends.backend import Backend, BackendError
 from ws3d_ros.network.backends.choose import ENGINES, choose_backend
@@ -36,25 +38,35 @@ from ws3d_ros.network.unet import ARCHITECTURES, Res16UNet
 KINDS = [(3, False), (5, False), (2, False), (2, True)]
 """Kernel size and whether it is the way back: same cells twice, down, up."""
 WAYS: list[Callable[..., Tensor]] = [convolve_pairs, convolve_im2col]
+ALONE = "torch alone"
+"""The torch engine without CPU kernels of our own."""
 TOLERANCE = 1e-4
 """Relative, float32: sums of up to some thousand products in another order."""
 
 
 def installed(name: str) -> Backend:
+    if name == ALONE:
+        return TorchBackend(use_native=False)
     try:
         return choose_backend(name)
     except BackendError as missing:
         pytest.skip(str(missing))
 
 
-@pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest) -> Iterator[Backend]:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What spconv needs on a CPU."""
     threads = torch.get_num_threads()
-    found = installed(request.param)
-    if found.name == "spconv":
-        torch.set_num_threads(1)
-    yield found
+    torch.set_num_threads(1)
+    yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=[*ENGINES, ALONE])
+def engine(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    found = installed(request.param)
+    with one_thread() if found.name == "spconv" else nullcontext():
+        yield found
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
@@ -107,16 +119,11 @@ def test_real_cells(engine: Backend, cloud: Callable[[], Tensor], size: int, tra
     assert_same_numbers(engine, cloud(), size, transposed)
 
 
-@given(points, st.sampled_from(KINDS), st.sampled_from(list(ENGINES)))
-def test_whatever_cells(rows: list[tuple[int, int, int, int]], kind: tuple[int, bool], name: str) -> None:
-    try:
-        engine = choose_backend(name)
-    except BackendError:
-        return  # the tests above say that they skip it
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert_same_numbers(engine, parents(as_tensor(rows), 1), *kind)
-    torch.set_num_threads(threads)
+@pytest.mark.parametrize("name", [*ENGINES, ALONE])
+@given(rows=points, kind=st.sampled_from(KINDS))
+def test_whatever_cells(name: str, rows: list[tuple[int, int, int, int]], kind: tuple[int, bool]) -> None:
+    with one_thread():
+        assert_same_numbers(installed(name), parents(as_tensor(rows), 1), *kind)
 
 
 @pytest.mark.parametrize(("size", "transposed"), KINDS)
@@ -152,7 +159,7 @@ def test_the_unet_and_its_gradients(engine: Backend) -> None:
     # In evaluation mode: batch statistics of the few cells of stride 16 would multiply rounding.
     network = Res16UNet(ARCHITECTURES["Res16UNet14S"], 4).eval()
     results = []
-    for backend in (engine, TorchBackend()):
+    for backend in (engine, installed(ALONE)):
         network.zero_grad()
         x, cell = sparse_tensor(coords, features, backend)
         y = network(x).features[cell]
@@ -234,6 +241,11 @@ def test_both_ways_agree(size: int, transposed: bool, channels: int) -> None:
     weight = torch.randn(size**3, channels, 8, generator=generator)
     pairs, im2col = (way(features, weight, kernel_map) for way in WAYS)
     assert relative_error(im2col, pairs.double()) <= TOLERANCE
+
+
+def test_the_configuration_offers_every_engine() -> None:
+    (setting,) = [setting for setting in settings() if setting.name == "network.backend"]
+    assert list(setting.choices) == list(ENGINES)
 
 
 def test_unknown_engine_names_the_known() -> None:

@@ -1,4 +1,4 @@
-"""Which engine convolves. A new one is a line in ``ENGINES``."""
+"""Which engine convolves. A new one is a line in ``ENGINES`` and a choice in ``config.NetworkConfig``."""
 
 from __future__ import annotations
 
