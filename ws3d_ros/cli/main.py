@@ -13,6 +13,7 @@ import typer
 from ws3d_ros.cli.demo import demo
 from ws3d_ros.cli.evaluate import evaluate
 from ws3d_ros.cli.play import play
+from ws3d_ros.cli.pretrain import pretrain
 
 app = typer.Typer(
     help="Open-vocabulary 3D maps: every point a name that you chose.",
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(play)
 app.command()(evaluate)
+app.command()(pretrain)
 
 
 def main() -> None:

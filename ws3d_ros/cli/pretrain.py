@@ -1,0 +1,110 @@
+"""`ws3d pretrain`: a student from procedural scenes."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ws3d_ros.language.encoder import EncoderError
+from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_model
+from ws3d_ros.network import checkpoint
+from ws3d_ros.network.backends.choose import choose_backend
+from ws3d_ros.network.student import Student
+from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
+from ws3d_ros.training.loop import DivergedError, train
+from ws3d_ros.training.pretrain import Clouds, Pretraining, new_student, zero_shot
+from ws3d_ros.training.recipe import Recipe, load_recipe
+from ws3d_ros.training.run_folder import RunFolder
+from ws3d_ros.training.scenes.example import Options
+from ws3d_ros.training.scenes.furniture import FurnitureMissingError
+from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS
+from ws3d_ros.training.scenes.store import load_example, make_examples
+from ws3d_ros.training.words import WordBook
+
+console = Console()
+LICENCE = "Apache-2.0; trained on renderings of Sweet Home 3D furniture (CC-BY 3.0 and CC0)"
+HELD_OUT_FROM = 1_000_000
+"""Seeds of scenes that are never trained on."""
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Folder of the run. Run again to go on after an interruption.")],
+    recipe: Annotated[str, typer.Option(help="A YAML file, or the name of a shipped recipe.")] = "default",
+    scenes: Annotated[Path, typer.Option(help="Cache of procedural scenes.")] = Path("runs/scenes"),
+    threads: Annotated[int, typer.Option(help="CPU threads; 0: all cores.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Teaches a 3D network what things are called, from furnished rooms made out of seeds.
+
+    The weights that a robot loads are OUT/student.safetensors, renewed at each checkpoint.
+    """
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    try:
+        plan, text = load_recipe(recipe)
+        run = RunFolder(out, text)
+        words = WordBook(NAMES, SYNONYMS, CATEGORY, SentenceEncoder(find_sentence_model(None)).encode)
+        clouds, held_out = _clouds(plan, scenes)
+        student = new_student(plan, words, SPACE, LICENCE).to(device)
+        _train(plan, student, words.to(device), clouds, held_out, run)
+    except (EncoderError, FurnitureMissingError, DivergedError, ValueError) as error:
+        console.print(f"[red]{error}")
+        raise typer.Exit(2) from error
+
+
+def _clouds(plan: Recipe, folder: Path) -> tuple[Clouds, Clouds]:
+    """Those to train on and those to score on; made where they are not there yet."""
+
+    def load(path: Path) -> LabelledCloud:
+        return load_example(path).labelled_cloud()
+
+    options = Options(voxel_size_m=plan.student.voxel_size_m)
+    parts = []
+    for first, count in ((0, plan.data.scenes), (HELD_OUT_FROM, plan.data.held_out)):
+        paths = make_examples(range(first, first + count), folder, options, console=console)
+        parts.append([partial(load, path) for path in paths])
+    return parts[0], parts[1]
+
+
+def _train(
+    plan: Recipe,
+    student: Student,
+    words: WordBook,
+    clouds: Clouds,
+    held_out: Clouds,
+    run: RunFolder,
+) -> None:
+    backend = choose_backend("torch")
+    work = Pretraining(plan, student, words, clouds, backend)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("pre-training", total=plan.schedule.steps, loss="")
+
+        def on_step(step: int, terms: dict[str, float]) -> None:
+            progress.update(task, completed=step + 1, loss=f"loss {sum(terms.values()):.2f}")
+
+        def on_save(step: int) -> dict[str, float]:
+            size = plan.student.voxel_size_m
+            score = zero_shot(student, held_out, words.vectors(), size, backend)
+            figures = {"held_out/miou": score.miou, "held_out/accuracy": score.accuracy}
+            told = {"step": str(step), "held_out": json.dumps(figures), "recipe": json.dumps(str(run.path))}
+            checkpoint.save(student, run.checkpoint, told, half=True)
+            console.print(
+                f"step {step}: held-out scenes mIoU {score.miou:.3f}, accuracy {score.accuracy:.3f}"
+            )
+            return figures
+
+        train(student, work.draw, work.loss, plan.schedule, run, on_step, on_save)
