@@ -65,11 +65,14 @@ class Reader:
         voxels, cell = sparse_tensor(cells, inputs, self._backend)
         reading = self._network(voxels.replace(voxels.features.to(getattr(torch, self.precision))))
 
+        # Windows of the map ascend already: their readings, a hundred megabytes, need not be moved.
+        in_order = bool((cell.diff() > 0).all())
+
         def of_input(name: str, rows: Tensor | None) -> Any:
             if rows is None:
                 return None
             self._check(name, rows)
-            return rows.float()[cell]
+            return rows.float() if in_order else rows.float()[cell]
 
         return Reading(**{name: of_input(name, rows) for name, rows in vars(reading).items()})
 
@@ -85,6 +88,8 @@ class Reader:
         self.read(walls, torch.full(walls.shape, 128.0), torch.zeros(walls.shape))
 
     def _check(self, name: str, values: Tensor) -> None:
+        if values.sum(dtype=torch.float32).isfinite():
+            return  # in one quick pass; then so are all of them
         if bad := int((~values.isfinite()).any(dim=1).sum()):
             advice = "" if self.precision == "float32" else "; set network.precision to float32"
             raise NotFiniteError(

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ws3d_ros.network.kernel_map import KernelMap, kernel_offsets
 from ws3d_ros.reconstruction.keys import pack_keys, unique_cells
 
 NONE = -1
 """In tables: nobody there. As an index it names the last row, which is therefore kept spare."""
+SLACK = 8
+"""When slots run out, this part of them is added, so that it does not happen often."""
 
 
 class Level:
@@ -85,7 +88,7 @@ class Level:
         missing = len(cells) - len(slots)
         if missing > 0:
             slots = torch.cat([slots, torch.arange(len(self), len(self) + missing, device=cells.device)])
-            self._grow(len(self) + missing + len(self) // 16)
+            self._grow(len(self) + missing + len(self) // SLACK)
         self.coords[slots] = cells
         self.alive[slots] = self.fresh[slots] = True
         self._index = None
@@ -98,15 +101,12 @@ class Level:
         return slots
 
     def _grow(self, slots: int) -> None:
-        self.coords, self.parent, self.octant = (
-            grown(x, slots) for x in (self.coords, self.parent, self.octant)
-        )
-        self.alive, self.fresh, self.bereft, self.childless = (
-            grown(x, slots) for x in (self.alive, self.fresh, self.bereft, self.childless)
-        )
-        self.neighbours = {size: grown(table.T, slots, NONE).T for size, table in self.neighbours.items()}
+        names = ("coords", "parent", "octant", "alive", "fresh", "bereft", "childless")
+        for name in names:
+            setattr(self, name, grown(getattr(self, name), slots))
+        self.neighbours = {size: _wider(table, slots) for size, table in self.neighbours.items()}
         if self.children is not None:
-            self.children = grown(self.children.T, slots, NONE).T
+            self.children = _wider(self.children, slots)
 
 
 @dataclass(frozen=True)
@@ -222,3 +222,7 @@ def grown(x: Tensor, rows: int, fill: int = 0) -> Tensor:
     if len(x) >= rows:
         return x
     return torch.cat([x, x.new_full((rows - len(x), *x.shape[1:]), fill)])
+
+
+def _wider(table: Tensor, columns: int) -> Tensor:
+    return pad(table, (0, columns - table.shape[1]), value=NONE)
