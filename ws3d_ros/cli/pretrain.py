@@ -13,21 +13,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ws3d_ros.language.encoder import EncoderError
 from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_model
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.backends.choose import choose_backend
 from ws3d_ros.network.student import Student
 from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
-from ws3d_ros.training.loop import DivergedError, train
+from ws3d_ros.training.loop import train
 from ws3d_ros.training.pretrain import Clouds, Pretraining, new_student, zero_shot
 from ws3d_ros.training.recipe import Recipe, load_recipe
 from ws3d_ros.training.run_folder import RunFolder
-from ws3d_ros.training.scenes.example import Options
-from ws3d_ros.training.scenes.furniture import FurnitureMissingError
-from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS
-from ws3d_ros.training.scenes.store import load_example, make_examples
-from ws3d_ros.training.words import WordBook
+from ws3d_ros.training.words import Encode, WordBook
 
 console = Console()
 LICENCE = "Apache-2.0; trained on renderings of Sweet Home 3D furniture (CC-BY 3.0 and CC0)"
@@ -50,17 +45,23 @@ def pretrain(
     try:
         plan, text = load_recipe(recipe)
         run = RunFolder(out, text)
-        words = WordBook(NAMES, SYNONYMS, CATEGORY, SentenceEncoder(find_sentence_model(None)).encode)
-        clouds, held_out = _clouds(plan, scenes)
+        encode = SentenceEncoder(find_sentence_model(None)).encode
+        words, clouds, held_out = _procedural(plan, scenes, encode)
         student = new_student(plan, words, SPACE, LICENCE).to(device)
         _train(plan, student, words.to(device), clouds, held_out, run)
-    except (EncoderError, FurnitureMissingError, DivergedError, ValueError) as error:
+    except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}")
         raise typer.Exit(2) from error
 
 
-def _clouds(plan: Recipe, folder: Path) -> tuple[Clouds, Clouds]:
-    """Those to train on and those to score on; made where they are not there yet."""
+def _procedural(plan: Recipe, folder: Path, encode: Encode) -> tuple[WordBook, Clouds, Clouds]:
+    """Names, scenes to train on and scenes to score on; made where they are not there yet."""
+    try:  # an extra: robots do without
+        from ws3d_ros.training.scenes.example import Options
+        from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS
+        from ws3d_ros.training.scenes.store import load_example, make_examples
+    except ImportError as error:
+        raise ValueError(f"procedural scenes need more: pip install 'ws3d_ros[scenes]' ({error})") from error
 
     def load(path: Path) -> LabelledCloud:
         return load_example(path).labelled_cloud()
@@ -70,7 +71,7 @@ def _clouds(plan: Recipe, folder: Path) -> tuple[Clouds, Clouds]:
     for first, count in ((0, plan.data.scenes), (HELD_OUT_FROM, plan.data.held_out)):
         paths = make_examples(range(first, first + count), folder, options, console=console)
         parts.append([partial(load, path) for path in paths])
-    return parts[0], parts[1]
+    return WordBook(NAMES, SYNONYMS, CATEGORY, encode), parts[0], parts[1]
 
 
 def _train(
