@@ -35,13 +35,13 @@ def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_none() -> None:
     choice = choose_encoder("none")
     assert choice.encoder is None
-    assert "geometry only" in choice.why
+    assert "images are not read" in choice.why
 
 
 def test_auto_without_anything_says_how_to_get_better() -> None:
     choice = choose_encoder("auto")
     assert choice.encoder is None
-    for hint in ("geometry only", "WS3D_WEIGHTS", "segmenter.json", "open_clip:"):
+    for hint in ("images are not read", "WS3D_WEIGHTS", "segmenter.json", "open_clip:"):
         assert hint in choice.why
 
 

@@ -23,7 +23,7 @@ BETTER = (
 
 @dataclass(frozen=True)
 class Choice:
-    """An encoder, or None for geometry only, and a sentence for people that says why."""
+    """An encoder, or None where images are not read, and a sentence for people that says why."""
 
     encoder: Encoder | None
     why: str
@@ -44,7 +44,7 @@ def choose_encoder(
 
     Raises:
         EncoderError: when the encoder asked for cannot be had, or the folder does not exist.
-            ``auto`` falls back to geometry only instead, and ``why`` says what is missing.
+            ``auto`` falls back to none instead, and ``why`` says what is missing.
     """
     folder = weights_folder(weights_dir)
     device = torch.device(device)
@@ -52,7 +52,7 @@ def choose_encoder(
     if name == "auto":
         return _best(folder, device, threads)
     if name == "none":
-        return Choice(None, "no encoder, as asked: geometry only")
+        return Choice(None, "no encoder, as asked: images are not read")
     if name == "concept":
         segmenter = _segmenter(folder)
         return Choice(_concept(segmenter, folder, device, threads), f"concept, as asked, with {segmenter}")
@@ -96,7 +96,7 @@ def _best(folder: Path | None, device: torch.device, threads: int) -> Choice:
         encoder = _concept(segmenter, folder, device, threads)
     except EncoderError as error:
         missing.append(str(error))
-        return Choice(None, f"no encoder, geometry only ({'; '.join(missing)}); {BETTER}")
+        return Choice(None, f"no encoder, images are not read ({'; '.join(missing)}); {BETTER}")
     return Choice(encoder, f"the closed-set segmenter of {segmenter} with sentence vectors; {BETTER}")
 
 

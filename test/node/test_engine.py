@@ -1,0 +1,61 @@
+"""The engine without ROS traffic: a network that fails is told and counted, and words change all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from small_world import ColourEncoder, pose, shot
+from students import SurfaceReader, surface_namer
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed (make venv)")
+from ws3d_ros.config import from_mapping
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.node.engine import Engine
+from ws3d_ros.node.reporter import Reporter
+from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.sensors.ledger import Ledger
+
+Make = Callable[[SurfaceReader], tuple[Engine, Reporter]]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Engines whose map already has one image."""
+    engines: list[Engine] = []
+
+    def make(reader: SurfaceReader) -> tuple[Engine, Reporter]:
+        config = from_mapping({"semantics.feature_channels": 0})
+        words = Vocabulary.of(["floor", "wall", "box"])
+        pipeline = Pipeline(config, ColourEncoder(), words, torch.device("cpu"), surface_namer(reader))
+        frame = shot(pose())
+        pipeline.integrate(frame)
+        pipeline.apply(pipeline.look(frame, pipeline.snapshot(frame)))
+        reporter = Reporter(lambda text: None)
+        engines.append(Engine(config, pipeline, Ledger(), reporter))
+        return engines[-1], reporter
+
+    yield make
+    for engine in engines:
+        engine.stop()
+
+
+def test_a_network_that_fails_is_told_and_counted(make: Make) -> None:
+    engine, reporter = make(SurfaceReader(error=MemoryError("no room")))
+    renamed = engine.use_words(["wall", "floor"]).result(30.0)
+    assert renamed.voxels > 0
+    assert engine.errors == 1
+    (problem,) = reporter.problems()
+    assert "MemoryError: no room" in problem
+    assert "map.window_radius_m" in problem
+    assert (engine.pipeline.map.everything().label > 0).any()
+
+
+def test_a_network_that_works_is_not(make: Make) -> None:
+    reader = SurfaceReader()
+    engine, reporter = make(reader)
+    engine.use_words(["wall", "floor"]).result(30.0)
+    assert reader.reads
+    assert engine.errors == 0
+    assert reporter.problems() == []
