@@ -24,9 +24,11 @@ constexpr int LANES = 4, ROWS = 4;
 #endif
 constexpr int WIDTH = 3;  // vectors side by side in a panel
 constexpr int64_t PANEL = WIDTH * LANES;
-constexpr int64_t CHUNK = 64;  // pairs that a weight gradient gathers at a time
+constexpr int64_t CHUNK = 64;  // pairs that a weight gradient gathers at a time: in the first cache
+constexpr int64_t TILE = 256;  // output rows whose gradients it visits under all offsets: in the second
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
+typedef float Anywhere __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
 #ifdef __AVX512BF16__
 typedef uint32_t Word;  // two bfloat16
@@ -93,13 +95,15 @@ Block* block_of(int rows, int64_t width) {
   return width == 1 ? of_rows<1>(rows) : width == 2 ? of_rows<2>(rows) : of_rows<3>(rows);
 }
 
-// Columns of `from`, `width` vectors of them, one row behind the other; zeros beyond its edge.
-void pack(const Word* from, int64_t row_step, int64_t columns, int64_t rows, int64_t width, Word* to) {
-  const int64_t step = width * LANES, kept = columns < step ? columns : step;
-  for (int64_t r = 0; r < rows; ++r, from += row_step, to += step) {
-    for (int64_t c = 0; c < kept; ++c) to[c] = from[c];
-    for (int64_t c = kept; c < step; ++c) to[c] = 0;
-  }
+// `count` words, then zeros up to `padded`, whole vectors; `to` is aligned to vectors.
+void copy(const void* from, int64_t count, int64_t padded, void* to) {
+  const float *source = static_cast<const float*>(from);  // of any words: nothing is computed
+  float* target = static_cast<float*>(to);
+  int64_t c = 0;
+  for (; c + LANES <= count; c += LANES)
+    *reinterpret_cast<Anywhere*>(target + c) = *reinterpret_cast<const Anywhere*>(source + c);
+  for (; c < count; ++c) __builtin_memcpy(target + c, source + c, sizeof(float));
+  for (; c < padded; ++c) target[c] = 0;
 }
 
 // The columns are shared evenly among as few panels as they need.
@@ -108,6 +112,10 @@ struct Panels {
   explicit Panels(int64_t columns)
       : vectors((columns + LANES - 1) / LANES), count((vectors + WIDTH - 1) / WIDTH) {}
   int64_t begin(int64_t panel) const { return vectors * panel / count; }  // in vectors
+};
+
+struct Range {
+  int64_t begin, end;
 };
 
 int64_t first_not_below(const int64_t* values, int64_t begin, int64_t end, int64_t value) {
@@ -119,32 +127,49 @@ int64_t first_not_below(const int64_t* values, int64_t begin, int64_t end, int64
   return begin;
 }
 
+// Pairs of offset k whose outputs are first to last (exclusive).
+Range pairs_of(const KernelMap& map, int64_t k, int64_t first, int64_t last) {
+  const int64_t begin = first_not_below(map.outputs, map.starts[k], map.starts[k + 1], first);
+  const int64_t most = begin + (last - first);  // outputs are unique
+  return {begin, first_not_below(map.outputs, begin, most < map.starts[k + 1] ? most : map.starts[k + 1], last)};
+}
+
+void prefetch(const Word* row, int64_t words) {
+  for (int64_t c = 0; c < words; c += 64 / sizeof(Word)) __builtin_prefetch(row + c);
+}
+
 void convolve_tile(const Convolution& job, int64_t first, int64_t last, char* scratch) {
   const int64_t columns = up_to(job.out_channels, LANES);
   float* sums = reinterpret_cast<float*>(scratch);
   Word* panel = reinterpret_cast<Word*>(sums + (last - first) * columns);
   const Word* features = static_cast<const Word*>(job.features);
   const Word* weight = static_cast<const Word*>(job.weight);
+  const int64_t *inputs = job.map.inputs, *outputs = job.map.outputs;
   const Panels panels(job.out_channels);
 
   for (int64_t i = 0; i < (last - first) * columns; ++i) sums[i] = 0;
   for (int64_t k = 0; k < job.map.volume; ++k, weight += job.in_words * job.out_channels) {
-    const int64_t *inputs = job.map.inputs, *outputs = job.map.outputs, stop = job.map.starts[k + 1];
-    const int64_t begin = first_not_below(outputs, job.map.starts[k], stop, first);
-    const int64_t end = first_not_below(outputs, begin, begin + (last - first) < stop ? begin + (last - first) : stop, last);
-    if (begin == end) continue;
+    const Range pairs = pairs_of(job.map, k, first, last);
+    if (pairs.begin == pairs.end) continue;
     for (int64_t p = 0; p < panels.count; ++p) {
       const int64_t vector = panels.begin(p), width = panels.begin(p + 1) - vector, column = vector * LANES;
-      pack(weight + column, job.out_channels, job.out_channels - column, job.in_words, width, panel);
-      for (int64_t pair = begin; pair < end; pair += ROWS) {
-        const int rows = end - pair < ROWS ? end - pair : ROWS;
+      const int64_t left = job.out_channels - column, step = width * LANES;
+      for (int64_t c = 0; c < job.in_words; ++c)
+        copy(weight + c * job.out_channels + column, left < step ? left : step, step, panel + c * step);
+      Block* const whole = block_of(ROWS, width);
+      for (int64_t pair = pairs.begin; pair < pairs.end; pair += ROWS) {
+        const int rows = pairs.end - pair < ROWS ? pairs.end - pair : ROWS;
         const Word* in[ROWS];
         float* out[ROWS];
         for (int r = 0; r < rows; ++r) {
           in[r] = features + inputs[pair + r] * job.in_words;
           out[r] = sums + (outputs[pair + r] - first) * columns + column;
         }
-        block_of(rows, width)(in, 1, reinterpret_cast<const Words*>(panel), job.in_words, out);
+        if (p == 0)
+          for (int64_t next = pair + ROWS; next < pair + 2 * ROWS && next < pairs.end; ++next)
+            prefetch(features + inputs[next] * job.in_words, job.in_words);
+        Block* const multiply = rows == ROWS ? whole : block_of(rows, width);
+        multiply(in, 1, reinterpret_cast<const Words*>(panel), job.in_words, out);
       }
     }
   }
@@ -158,51 +183,71 @@ int64_t convolve_scratch(const Convolution& job, int64_t rows) {
 }
 
 #ifndef __AVX512BF16__
-void weight_gradient(const WeightGradient& job, int64_t k, int64_t column, char* scratch) {
-  const int64_t in_columns = up_to(job.in_channels, ROWS);
-  const int64_t left = job.out_channels - column;
-  const int64_t width = left < PANEL ? up_to(left, LANES) / LANES : WIDTH, columns = width * LANES;
-  float* sums = reinterpret_cast<float*>(scratch);  // (in_columns, columns)
-  float* right = sums + in_columns * columns;       // (CHUNK, columns): gradients
-  float* side = right + CHUNK * columns;            // (CHUNK, in_columns): features
-
-  for (int64_t i = 0; i < in_columns * columns; ++i) sums[i] = 0;
-  for (int64_t begin = job.map.starts[k]; begin < job.map.starts[k + 1]; begin += CHUNK) {
-    const int64_t rest = job.map.starts[k + 1] - begin, count = rest < CHUNK ? rest : CHUNK;
-    for (int64_t p = 0; p < count; ++p) {
-      const float* x = job.features + job.map.inputs[begin + p] * job.in_channels;
-      const float* g = job.gradient + job.map.outputs[begin + p] * job.out_channels + column;
-      for (int64_t c = 0; c < job.in_channels; ++c) side[p * in_columns + c] = x[c];
-      for (int64_t c = job.in_channels; c < in_columns; ++c) side[p * in_columns + c] = 0;
-      pack(g, 0, left, 1, width, right + p * columns);
-    }
-    for (int64_t c = 0; c < in_columns; c += ROWS) {
-      const float* in[ROWS];
-      float* out[ROWS];
-      for (int r = 0; r < ROWS; ++r) {
-        in[r] = side + c + r;
-        out[r] = sums + (c + r) * columns;
-      }
-      block_of(ROWS, width)(in, in_columns, reinterpret_cast<const Vector*>(right), count, out);
-    }
-  }
-  float* out = job.out + k * job.in_channels * job.out_channels + column;
-  const int64_t kept = left < columns ? left : columns;
-  for (int64_t r = 0; r < job.in_channels; ++r, sums += columns, out += job.out_channels)
-    for (int64_t c = 0; c < kept; ++c) out[c] = sums[c];
+int64_t weight_gradient_sums(const WeightGradient& job) {
+  return job.map.volume * up_to(job.in_channels, ROWS) * PANEL;
 }
 
 int64_t weight_gradient_scratch(const WeightGradient& job) {
-  const int64_t in_columns = up_to(job.in_channels, ROWS);
-  return (in_columns * PANEL + CHUNK * (PANEL + in_columns)) * sizeof(float);
+  return CHUNK * (PANEL + up_to(job.in_channels, LANES)) * sizeof(float);
+}
+
+// A chunk of pairs is gathered into two small matrices; a block then multiplies them over the pairs.
+void weight_gradient(const WeightGradient& job, int64_t first, int64_t last, int64_t column, float* sums,
+                     char* scratch) {
+  const int64_t in_rows = up_to(job.in_channels, ROWS), in_columns = up_to(job.in_channels, LANES);
+  const int64_t left = job.out_channels - column, kept = left < PANEL ? left : PANEL;
+  const int64_t columns = up_to(kept, LANES);
+  float* gradients = reinterpret_cast<float*>(scratch);  // (CHUNK, columns)
+  float* features = gradients + CHUNK * PANEL;           // (CHUNK, in_columns)
+  Block* const multiply = block_of(ROWS, columns / LANES);
+
+  for (int64_t i = 0; i < weight_gradient_sums(job); ++i) sums[i] = 0;
+  for (; first < last; first += TILE) {
+    const int64_t stop = first + TILE < last ? first + TILE : last;
+    for (int64_t k = 0; k < job.map.volume; ++k) {
+      const Range pairs = pairs_of(job.map, k, first, stop);
+      for (int64_t begin = pairs.begin; begin < pairs.end; begin += CHUNK) {
+        const int64_t rest = pairs.end - begin, count = rest < CHUNK ? rest : CHUNK;
+        for (int64_t p = 0; p < count; ++p) {
+          const int64_t input = job.map.inputs[begin + p], output = job.map.outputs[begin + p];
+          copy(job.features + input * job.in_channels, job.in_channels, in_columns, features + p * in_columns);
+          copy(job.gradient + output * job.out_channels + column, kept, columns, gradients + p * columns);
+        }
+        for (int64_t c = 0; c < in_rows; c += ROWS) {
+          const float* in[ROWS];
+          float* out[ROWS];
+          for (int r = 0; r < ROWS; ++r) {
+            in[r] = features + c + r;
+            out[r] = sums + ((k * in_rows) + c + r) * PANEL;
+          }
+          multiply(in, in_columns, reinterpret_cast<const Vector*>(gradients), count, out);
+        }
+      }
+    }
+  }
+}
+
+void add_up(const WeightGradient& job, const float* sums, int64_t parts, int64_t step, int64_t k, int64_t column) {
+  const int64_t left = job.out_channels - column, kept = left < PANEL ? left : PANEL;
+  const float* from = sums + k * up_to(job.in_channels, ROWS) * PANEL;
+  float* to = job.out + k * job.in_channels * job.out_channels + column;
+  for (int64_t r = 0; r < job.in_channels; ++r, from += PANEL, to += job.out_channels) {
+    for (int64_t c = 0; c < kept; ++c) to[c] = from[c];
+    for (int64_t part = 1; part < parts; ++part)
+      for (int64_t c = 0; c < kept; ++c) to[c] += from[part * step + c];
+  }
 }
 #else
 constexpr auto weight_gradient = nullptr;
+constexpr auto weight_gradient_sums = nullptr;
 constexpr auto weight_gradient_scratch = nullptr;
+constexpr auto add_up = nullptr;
 #endif
 
 }  // namespace
 
-const Kernels INSTRUCTIONS = {convolve_tile, convolve_scratch, weight_gradient, weight_gradient_scratch, PANEL};
+const Kernels INSTRUCTIONS = {convolve_tile,        convolve_scratch,        weight_gradient,
+                              weight_gradient_sums, weight_gradient_scratch, PANEL,
+                              add_up};
 
 }  // namespace ws3d

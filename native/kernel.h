@@ -31,16 +31,22 @@ struct WeightGradient {
   int64_t in_channels, out_channels;
 };
 
-// One instruction set. Each call does one independent piece of work in a scratch of its thread.
+// One instruction set. Each call does one independent piece of work, in a scratch of its own that
+// begins at a multiple of 64 bytes and holds what the function beside it says.
 struct Kernels {
   // Output rows first to last (exclusive).
   void (*convolve)(const Convolution&, int64_t first, int64_t last, char* scratch);
-  int64_t (*convolve_scratch)(const Convolution&, int64_t rows);  // bytes, from a 64-byte boundary
+  int64_t (*convolve_scratch)(const Convolution&, int64_t rows);
 
-  // Offset k, columns from `column`, `gradient_columns` of them.
-  void (*weight_gradient)(const WeightGradient&, int64_t k, int64_t column, char* scratch);
+  // The weight gradient from output rows first to last, for `gradient_columns` columns from `column`,
+  // or as many as there are. `sums`: so many floats, in an order of its own.
+  void (*weight_gradient)(const WeightGradient&, int64_t first, int64_t last, int64_t column, float* sums,
+                          char* scratch);
+  int64_t (*weight_gradient_sums)(const WeightGradient&);
   int64_t (*weight_gradient_scratch)(const WeightGradient&);
   int64_t gradient_columns;
+  // The total of `parts` sums, `step` floats apart, of offset k.
+  void (*add_up)(const WeightGradient&, const float* sums, int64_t parts, int64_t step, int64_t k, int64_t column);
 };
 
 extern const Kernels portable, avx2, avx512, avx512_bf16;

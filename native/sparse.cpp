@@ -21,6 +21,7 @@ namespace ws3d {
 namespace {
 
 constexpr int64_t TILE_BYTES = 256 << 10;  // sums of a tile: they stay in L2 across the kernel's offsets
+constexpr int64_t PARTS = 16, PART_PAIRS = 256;  // of a weight gradient: at most; pairs an offset, at least
 constexpr double SMALL = 4e6;              // multiplications that are not worth waking a thread
 
 enum Instructions { PORTABLE, AVX2, AVX512, AVX512_BF16 };
@@ -49,7 +50,7 @@ struct Free {
 };
 
 std::unique_ptr<char, Free> scratch(int64_t bytes) {
-  return std::unique_ptr<char, Free>(static_cast<char*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
+  return std::unique_ptr<char, Free>(static_cast<char*>(std::aligned_alloc(64, (bytes / 64 + 1) * 64)));
 }
 
 // Runs body() in so many threads at once. The threads are those of the OpenMP runtime that torch has
@@ -87,7 +88,7 @@ bool share(int threads, int64_t count, int64_t scratch_bytes, const Piece& piece
 extern "C" {
 
 // Raised with every change of the functions below.
-int ws3d_version() { return 1; }
+int ws3d_version() { return 2; }
 
 // 0 portable, 1 AVX2, 2 AVX-512, 3 AVX-512 with bfloat16.
 int ws3d_best_instructions() { return ws3d::best_instructions(); }
@@ -110,15 +111,29 @@ bool ws3d_convolve(int instructions, int threads, const int64_t* inputs, const i
 
 // out[k] = Σ over pairs (i, o) of offset k: features[i]^T gradient[o]. Float only. False: no memory.
 bool ws3d_weight_gradient(int instructions, int threads, const int64_t* inputs, const int64_t* outputs,
-                          const int64_t* starts, int64_t volume, const float* features, const float* gradient,
-                          float* out, int64_t in_channels, int64_t out_channels) {
+                          const int64_t* starts, int64_t volume, int64_t n_outputs, const float* features,
+                          const float* gradient, float* out, int64_t in_channels, int64_t out_channels) {
   const auto& kernels = ws3d::kernels(instructions);
-  const ws3d::WeightGradient job{{inputs, outputs, starts, volume}, features, gradient, out, in_channels, out_channels};
-  const int64_t panels = (out_channels + kernels.gradient_columns - 1) / kernels.gradient_columns;
+  const ws3d::WeightGradient job{
+      {inputs, outputs, starts, volume}, features, gradient, out, in_channels, out_channels};
+  const int64_t columns = kernels.gradient_columns, panels = (out_channels + columns - 1) / columns;
+  // Parts of the rows are summed apart and then added up, in order.
+  const int64_t parts = std::clamp<int64_t>(starts[volume] / volume / ws3d::PART_PAIRS, 1, ws3d::PARTS);
+  const int64_t step = kernels.weight_gradient_sums(job);
+  const auto memory = ws3d::scratch(parts * panels * step * sizeof(float));
+  if (!memory) return false;
+  float* const sums = reinterpret_cast<float*>(memory.get());
   if (double(starts[volume]) * in_channels * out_channels < ws3d::SMALL) threads = 1;
-  return ws3d::share(threads, volume * panels, kernels.weight_gradient_scratch(job), [&](int64_t i, char* scratch) {
-    kernels.weight_gradient(job, i / panels, i % panels * kernels.gradient_columns, scratch);
-  });
+  return ws3d::share(threads, parts * panels, kernels.weight_gradient_scratch(job),
+                     [&](int64_t i, char* scratch) {
+                       const int64_t panel = i / parts, part = i % parts;
+                       kernels.weight_gradient(job, n_outputs * part / parts, n_outputs * (part + 1) / parts,
+                                               panel * columns, sums + i * step, scratch);
+                     }) &&
+         ws3d::share(threads, panels * volume, 0, [&](int64_t i, char*) {
+           const int64_t panel = i / volume, k = i % volume;
+           kernels.add_up(job, sums + panel * parts * step, parts, step, k, panel * columns);
+         });
 }
 
 }  // extern "C"

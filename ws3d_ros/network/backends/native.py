@@ -20,7 +20,7 @@ from torch import Tensor
 from ws3d_ros.network.kernel_map import KernelMap
 
 LIBRARY = "libws3d_native.so"
-VERSION = 1
+VERSION = 2
 """Of the C interface; a library of another version is not used."""
 AVX512, AVX512_BF16 = 2, 3
 
@@ -114,7 +114,7 @@ def weight_gradient(
     features, grad = features.contiguous(), grad.contiguous()
     out = features.new_empty(len(kernel_map.starts) - 1, features.shape[1], grad.shape[1])
     done = _library().ws3d_weight_gradient(
-        *(chosen, torch.get_num_threads(), *_pointers(kernel_map)),
+        *(chosen, torch.get_num_threads(), *_pointers(kernel_map), kernel_map.n_outputs),
         *(features.data_ptr(), grad.data_ptr(), out.data_ptr(), features.shape[1], grad.shape[1]),
     )
     if not done:
@@ -150,6 +150,6 @@ def _paired(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def _declare(native: ctypes.CDLL) -> ctypes.CDLL:
     threads, pairs, tensors, channels = [c_int] * 2, [c_void_p] * 3, [c_void_p] * 3, [c_int64] * 2
     native.ws3d_convolve.argtypes = [*threads, *pairs, c_int64, c_int64, *tensors, *channels]
-    native.ws3d_weight_gradient.argtypes = [*threads, *pairs, c_int64, *tensors, *channels]
+    native.ws3d_weight_gradient.argtypes = [*threads, *pairs, c_int64, c_int64, *tensors, *channels]
     native.ws3d_convolve.restype = native.ws3d_weight_gradient.restype = c_bool
     return native
