@@ -61,7 +61,7 @@ def house_sweeps() -> Tensor:
         pose = np.array(poses[index])
         with np.load(SMALL_HOUSE / "lidar" / f"{index:04d}.npz") as sweep:
             sweeps.append(sweep["xyz"].astype(np.float64) @ pose[:3, :3].T + pose[:3, 3])
-    return piece(voxels(np.concatenate(sweeps)), reach=45)
+    return piece(voxels(np.concatenate(sweeps)), reach=36)
 
 
 def voxels(points_m: np.ndarray) -> Tensor:
