@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small_world import BLUE, CAMERA, GREEN, RED, ColourEncoder, pose, shot
+from students import random_student
 from typer.testing import CliRunner
 
 from ws3d_ros.cli import evaluate as module
@@ -57,6 +58,22 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
     monkeypatch.setattr(module, "choose_encoder", lambda *_: Choice(ColourEncoder(), "made for this test"))
     result = CliRunner().invoke(app, ["evaluate", *arguments])
     return result.exit_code, result.output
+
+
+def test_a_network_is_used_and_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, weights = tmp_path / "figures.json", random_student(tmp_path / "random.safetensors")
+    arguments = ("--sequence", str(folder), "--json", str(out), "--every", "7", "--channels", "0")
+    code, text = run(monkeypatch, *arguments, "--checkpoint", str(weights))
+    assert code == 0, text
+    figures = json.loads(out.read_text())
+    assert "random.safetensors" in figures["network"]
+    assert figures["stages_ms"]["network"]["count"] >= 1
+
+
+def test_a_network_that_cannot_be_had_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = run(monkeypatch, "--sequence", str(folder), "--checkpoint", "no.safetensors")
+    assert code == 2
+    assert "no.safetensors" in text
 
 
 def test_figures_of_a_world_that_is_easy(

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +21,7 @@ from ws3d_ros.evaluation.pictures import Judged, draw_worst
 from ws3d_ros.evaluation.report import as_mapping, objects_as_mapping, objects_table, score_table
 from ws3d_ros.language.choose import choose_encoder
 from ws3d_ros.language.encoder import EncoderError
+from ws3d_ros.network.choose import NetworkError, choose_network
 from ws3d_ros.rendering.views import save_png
 from ws3d_ros.stopwatch import peak_memory_bytes
 from ws3d_ros.training.datasets.posed_folder import PosedFolder
@@ -30,7 +32,10 @@ console = Console()
 def evaluate(
     sequence: Annotated[Path, typer.Option(help="Folder with rgb/, depth/, inst/ and meta.json.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
-    encoder: Annotated[str, typer.Option(help="auto, concept or open_clip:MODEL/PRETRAINED.")] = "auto",
+    encoder: Annotated[str, typer.Option(help="auto, none, concept or open_clip:MODEL/PRETRAINED.")] = "auto",
+    checkpoint: Annotated[
+        str, typer.Option(help="A 3D network's weights (.safetensors), auto or none.")
+    ] = "auto",
     every: Annotated[int, typer.Option(help="Use every so many frames.", min=1)] = 4,
     voxel_size_m: Annotated[float, typer.Option("--voxel-size", help="Edge of a voxel, metres.")] = 0.05,
     max_depth_m: Annotated[
@@ -61,6 +66,7 @@ def evaluate(
         "map.min_weight": 0.0,
         "inputs.max_depth_m": max_depth_m,
         "semantics.encoder": encoder,
+        "network.checkpoint": checkpoint,
     }
     settings |= {} if sweeps is None else {"semantics.smoothing_sweeps": sweeps}
     settings |= {} if channels is None else {"semantics.feature_channels": channels}
@@ -68,15 +74,18 @@ def evaluate(
         folder = PosedFolder(sequence)
         unseen = numbers_of(novel, folder.classes) if novel else []
         config = from_mapping(settings)
-        choice = choose_encoder(config.semantics.encoder, config.semantics.weights_dir)
-    except (OSError, ValueError, EncoderError) as error:
+        weights, device = config.semantics.weights_dir, torch.device("cpu")
+        choice = choose_encoder(config.semantics.encoder, weights)
+        network = choose_network(config.network, choice.encoder, weights, device)
+    except (OSError, ValueError, EncoderError, NetworkError) as error:
         console.print(f"[red]{error}")
         raise typer.Exit(2) from error
     console.print(f"encoder: {choice.why}")
-    if choice.encoder is None:
+    console.print(f"network: {network.why}")
+    if choice.encoder is None and network.namer is None:
         raise typer.Exit(2)
     begun = time.monotonic()
-    judged = judge(map_sequence(folder, config, choice.encoder, every), folder)
+    judged = judge(map_sequence(folder, config, choice.encoder, every, network.namer), folder)
     result, extra = score_labels(judged)
     objects, agnostic = score_objects(judged, config.output.min_instance_voxels)
     report = as_mapping(result, folder.classes) | extra
@@ -90,7 +99,8 @@ def evaluate(
         "sequence": str(sequence),
         "every": every,
         "settings": settings,
-        "encoder": choice.encoder.name,
+        "encoder": choice.encoder.name if choice.encoder is not None else "",
+        "network": network.namer.name if network.namer is not None else "",
     }
     report |= {"wall_s": round(time.monotonic() - begun, 1), "peak_memory_bytes": peak_memory_bytes()}
     show(report, score_table(result, folder.classes), objects_table(objects, agnostic, folder.classes))

@@ -22,6 +22,7 @@ from ws3d_ros.evaluation.ground_truth import VoxelVotes, look_up
 from ws3d_ros.evaluation.metrics import Scores, calibration_error, confusion_matrix, scores
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.network.namer import Namer
 from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction.voxel_map import unpack_keys
 from ws3d_ros.training.datasets.posed_folder import PosedFolder
@@ -57,9 +58,11 @@ class JudgedMap:
     objects: tuple[LabelledObjects, LabelledObjects]
 
 
-def map_sequence(folder: PosedFolder, config: Config, encoder: Encoder, every: int) -> Run:
+def map_sequence(
+    folder: PosedFolder, config: Config, encoder: Encoder | None, every: int, namer: Namer | None = None
+) -> Run:
     """The map that the pipeline makes of a sequence, and the votes for what is truly there."""
-    pipeline = Pipeline(config, encoder, Vocabulary.of(folder.classes), torch.device("cpu"))
+    pipeline = Pipeline(config, encoder, Vocabulary.of(folder.classes), torch.device("cpu"), namer)
     limits = (config.map.voxel_size_m, config.inputs.min_depth_m, config.inputs.max_depth_m)
     run = Run(pipeline, VoxelVotes(*limits), VoxelVotes(*limits))
     count = len(range(0, len(folder), every))
