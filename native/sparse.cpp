@@ -22,7 +22,7 @@ namespace {
 
 constexpr int64_t TILE_BYTES = 256 << 10;  // sums of a tile: they stay in L2 across the kernel's offsets
 constexpr int64_t PARTS = 16, PART_PAIRS = 256;  // of a weight gradient: at most; pairs an offset, at least
-constexpr double SMALL = 4e6;              // multiplications that are not worth waking a thread
+constexpr double SMALL = 4e6;  // multiplications that are not worth waking a thread: some 50 µs
 
 enum Instructions { PORTABLE, AVX2, AVX512, AVX512_BF16 };
 

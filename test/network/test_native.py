@@ -96,22 +96,52 @@ def test_bfloat16_is_rounded_once(rows: int, kind: int, channels: tuple[int, int
     torch.testing.assert_close(out.double(), exact, rtol=2**-8, atol=1e-4)
 
 
-def test_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@BFLOAT16
+def test_gradients_of_bfloat16() -> None:
+    """Rounded once, like the sums."""
+    kernel_map = maps(700, 3)[0]
+    features, grad = values(kernel_map.n_inputs, 10).bfloat16(), values(kernel_map.n_outputs, 20).bfloat16()
+    exact = weight_gradient(features.double(), grad.double(), kernel_map)
+    ours = native.weight_gradient(features, grad, kernel_map)
+    assert ours.dtype == torch.bfloat16
+    torch.testing.assert_close(ours.double(), exact, rtol=2**-8, atol=1e-4)
+
+
+def test_bfloat16_is_left_to_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = values(1, 2).bfloat16(), values(1, 2, 2).bfloat16()
+    for tiles in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda tiles=tiles: tiles, raising=False)
+        ours = native.instructions() == native.AVX512_BF16 and not tiles
+        assert native.can_convolve(*half) == ours
+
+
+def test_bfloat16_pays_where_the_machine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    native.bf16_pays.cache_clear()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert native.bf16_pays()
+    native.bf16_pays.cache_clear()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(native, "instructions", lambda: native.AVX512)
+    assert not native.bf16_pays()
+    native.bf16_pays.cache_clear()
+    for seconds, pays in (([1.0, 2.0], True), ([1.0, 1.0], False)):
+        monkeypatch.setattr(native, "instructions", lambda: native.AVX512_BF16)
+        monkeypatch.setattr(native, "convolve", lambda *_, **__: None)
+        times = iter(seconds * 8)
+        monkeypatch.setattr(native, "_seconds", lambda _, times=times: next(times))
+        assert native.bf16_pays() == pays
+        native.bf16_pays.cache_clear()
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_do_not_change_a_bit(threads: int) -> None:
     kernel_map = submanifold_map(cells(6000, 0, 14), 3, 1)
     features, weight = values(kernel_map.n_inputs, 40), values(27, 40, 72)
     grad = values(kernel_map.n_outputs, 72)
-    results = []
-    for threads in (1, 2, 5):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        results.append(
-            (
-                native.convolve(features, weight, kernel_map),
-                native.weight_gradient(features, grad, kernel_map),
-            )
+    for way, other in ((native.convolve, weight), (native.weight_gradient, grad)):
+        assert torch.equal(
+            way(features, other, kernel_map, threads=threads), way(features, other, kernel_map, threads=1)
         )
-    for out, to_weight in results[1:]:
-        assert torch.equal(out, results[0][0])
-        assert torch.equal(to_weight, results[0][1])
 
 
 @pytest.mark.parametrize("kind", range(4))

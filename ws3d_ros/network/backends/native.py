@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
+import time
+from collections.abc import Callable
 from ctypes import c_bool, c_int, c_int64, c_void_p
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ LIBRARY = "libws3d_native.so"
 VERSION = 2
 """Of the C interface; a library of another version is not used."""
 AVX512, AVX512_BF16 = 2, 3
+BF16_AND_FP32 = (torch.bfloat16, torch.float32)
 
 logger = logging.getLogger(__name__)
 
@@ -51,26 +54,48 @@ def instructions() -> int:
     return int(native.ws3d_best_instructions()) if native else 0
 
 
+@cache
+def bf16_pays() -> bool:
+    """Whether this CPU reads a network faster in bfloat16 than in float32: asked of it, once.
+
+    CPUs with tiles (AMX) do, by torch. With AVX-512's bfloat16 products it depends on how many units
+    there are for them, so a product is timed (a few milliseconds); others emulate it, slowly.
+    """
+    if has_tiles() or instructions() < AVX512_BF16:
+        return has_tiles()
+    rows = torch.arange(4096)
+    same = KernelMap(rows, rows, (0, len(rows)), len(rows), len(rows))
+    kinds = [(torch.zeros(len(rows), 96, dtype=d), torch.zeros(1, 96, 96, dtype=d)) for d in BF16_AND_FP32]
+    seconds = [[_seconds(partial(convolve, *kind, same, threads=1)) for kind in kinds] for _ in range(8)]
+    bf16, fp32 = (min(times) for times in zip(*seconds, strict=True))
+    return bf16 < fp32 / 1.2  # less than that is not worth the lost digits
+
+
+def has_tiles() -> bool:
+    """Whether the CPU multiplies tiles of bfloat16 (AMX), which torch does faster than our kernels."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())  # older torch cannot be asked
+
+
 def can_convolve(features: Tensor, weight: Tensor) -> bool:
-    """Whether :func:`convolve` takes these: on the CPU, float32, or bfloat16 where the CPU multiplies it."""
+    """Whether :func:`convolve` takes these: float32 on the CPU, or bfloat16 where it is at home."""
     if features.device.type != "cpu" or features.dtype != weight.dtype or library() is None:
         return False
-    return features.dtype == torch.float32 or (
-        features.dtype == torch.bfloat16 and instructions() == AVX512_BF16
-    )
+    at_home = instructions() == AVX512_BF16 and not has_tiles()
+    return features.dtype == torch.float32 or (features.dtype == torch.bfloat16 and at_home)
 
 
 def can_sum_gradients(features: Tensor, grad: Tensor) -> bool:
-    """Whether :func:`weight_gradient` takes these: float32 on the CPU."""
-    return (
-        features.device.type == "cpu"
-        and features.dtype == grad.dtype == torch.float32
-        and library() is not None
-    )
+    """Whether :func:`weight_gradient` takes these: float32 or bfloat16 on the CPU."""
+    on_cpu = features.device.type == "cpu" and features.dtype == grad.dtype
+    return on_cpu and features.dtype in BF16_AND_FP32 and library() is not None
 
 
 def convolve(
-    features: Tensor, weight: Tensor, kernel_map: KernelMap, use_instructions: int | None = None
+    features: Tensor,
+    weight: Tensor,
+    kernel_map: KernelMap,
+    use_instructions: int | None = None,
+    threads: int | None = None,
 ) -> Tensor:
     """``out[o] = Σ_k features[i] @ weight[k]`` over the map's pairs; sums are float32.
 
@@ -79,6 +104,7 @@ def convolve(
         weight: (K, C_in, C_out) of the same dtype.
         kernel_map: as its class says: within an offset, outputs ascend.
         use_instructions: up to :func:`instructions`, which is the default.
+        threads: so many at most; torch's number by default.
 
     Returns:
         (M, C_out) in the dtype of the features; the same bits for any number of threads.
@@ -91,7 +117,7 @@ def convolve(
         chosen = AVX512
     features, weight = features.contiguous(), weight.contiguous()
     done = _library().ws3d_convolve(
-        *(chosen, torch.get_num_threads(), *_pointers(kernel_map), kernel_map.n_outputs),
+        *(chosen, threads or torch.get_num_threads(), *_pointers(kernel_map), kernel_map.n_outputs),
         *(features.data_ptr(), weight.data_ptr(), out.data_ptr(), features.shape[1], out.shape[1]),
     )
     if not done:
@@ -100,26 +126,38 @@ def convolve(
 
 
 def weight_gradient(
-    features: Tensor, grad: Tensor, kernel_map: KernelMap, use_instructions: int | None = None
+    features: Tensor,
+    grad: Tensor,
+    kernel_map: KernelMap,
+    use_instructions: int | None = None,
+    threads: int | None = None,
 ) -> Tensor:
     """(K, C_in, C_out): for each offset the sum over its pairs of input times gradient of output.
 
     Args:
-        features: (N, C_in) float32.
-        grad: (M, C_out) float32.
+        features: (N, C_in) float32 or bfloat16; sums are float32.
+        grad: (M, C_out) of the same dtype.
         kernel_map: of the convolution.
         use_instructions: up to :func:`instructions`, which is the default.
+        threads: so many at most; torch's number by default.
     """
     chosen = min(AVX512, instructions()) if use_instructions is None else use_instructions
-    features, grad = features.contiguous(), grad.contiguous()
+    dtype = features.dtype
+    features, grad = features.float().contiguous(), grad.float().contiguous()
     out = features.new_empty(len(kernel_map.starts) - 1, features.shape[1], grad.shape[1])
     done = _library().ws3d_weight_gradient(
-        *(chosen, torch.get_num_threads(), *_pointers(kernel_map), kernel_map.n_outputs),
+        *(chosen, threads or torch.get_num_threads(), *_pointers(kernel_map), kernel_map.n_outputs),
         *(features.data_ptr(), grad.data_ptr(), out.data_ptr(), features.shape[1], grad.shape[1]),
     )
     if not done:
         raise MemoryError("no memory for a sparse convolution's working space")
-    return out
+    return out.to(dtype)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.thread_time()  # others may use the processor too
+    work()
+    return time.thread_time() - begin
 
 
 def _library() -> ctypes.CDLL:
