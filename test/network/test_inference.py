@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, pad
 from trained import corner, trained_student
 
+from ws3d_ros.network import inference
 from ws3d_ros.network.backends.torch_backend import TorchBackend
 from ws3d_ros.network.inference import NotFiniteError, Reader, choose_precision, prepare
 from ws3d_ros.network.inputs import input_features
@@ -164,11 +165,9 @@ def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = torch.device("cuda", 0)
     assert choose_precision(cuda) == "float16"
     assert choose_precision(cuda, "float32") == "float32"
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    monkeypatch.setattr(inference, "bf16_pays", lambda: True)
     assert choose_precision(CPU) == "bfloat16"
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert choose_precision(CPU) == "float32"
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    monkeypatch.setattr(inference, "bf16_pays", lambda: False)
     assert choose_precision(CPU) == reader(trained_student(), "auto").precision == "float32"
     with pytest.raises(ValueError, match="unknown precision 'float8'; known are auto, float32"):
         choose_precision(CPU, "float8")

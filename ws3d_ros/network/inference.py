@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ws3d_ros.network.backends.backend import Backend
+from ws3d_ros.network.backends.native import bf16_pays
 from ws3d_ros.network.folding import fold_batch_norms
 from ws3d_ros.network.heads import Reading
 from ws3d_ros.network.inputs import input_features
@@ -124,7 +125,5 @@ def choose_precision(device: torch.device, precision: str = "auto") -> str:
     if precision != "auto":
         return precision
     if device.type == "cpu":
-        # Without tiles bfloat16 is emulated or no faster; older torch cannot be asked.
-        has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-        return "bfloat16" if has_tiles else "float32"
+        return "bfloat16" if bf16_pays() else "float32"
     return "float16"
