@@ -31,12 +31,10 @@ from ws3d_ros.network.stand_in import StandIn
 from ws3d_ros.network.student import Student
 
 EXACT = 0.0
-"""Tolerance with which only rounding noise is let go."""
+"""Tolerance with which only rows that come out with the same bits are let go."""
 FAST = 0.05
 """Tolerance that keeps more than 98 % of the labels (benchmarks/incremental.py)."""
-ROUNDING = 8
-"""Rows that moved by less than so many units of the last place did not move."""
-MOST_CHANGED = 0.25
+MOST_CHANGED, MOST_CHANGED_EXACT = 0.25, 0.1
 """With a larger share of changed voxels than this, a full run costs no more (benchmarks/incremental.py)."""
 
 
@@ -98,6 +96,7 @@ class IncrementalStudent:
 
     def __init__(self, student: Student, tolerance: float) -> None:
         self._student, self._tolerance = student, tolerance
+        self._most_changed = MOST_CHANGED_EXACT if tolerance == EXACT else MOST_CHANGED
         self._memory: Memory | None = None
         self.last = Recomputed(0, 0, 0.0, full=False)
 
@@ -111,7 +110,7 @@ class IncrementalStudent:
         # Taken out while it is written to: an error on the way must not leave half of it behind.
         memory, self._memory = self._memory, None
         change = memory.compare(x, self._tolerance) if memory and len(x.coords) else None
-        if memory is None or change is None or change.size > MOST_CHANGED * len(x.coords):
+        if memory is None or change is None or change.size > self._most_changed * len(x.coords):
             memory, features = remember(self._student.unet, x)
             self.last = Recomputed(len(x.coords), len(x.coords), 1.0, full=True)
         else:
@@ -203,7 +202,6 @@ class Kept:
     def moved(self, rows: Tensor, values: Tensor, tolerance: float) -> Tensor:
         """(R,) bool: which of the new values of some rows are no longer near what is kept."""
         distance = (values - self.features.index_select(0, rows)).float().norm(dim=1)
-        tolerance = max(tolerance, ROUNDING * torch.finfo(values.dtype).eps)
         return ~(distance <= tolerance * self.length)  # so that NaN has moved
 
     def update(self, new: Rows, fresh: Tensor, tolerance: float) -> None:

@@ -60,6 +60,8 @@ class Level:
             self._index = keys, slots[order]
         keys, slots = self._index
         wanted = pack_keys(cells)
+        if len(keys) == 0:
+            return torch.full_like(wanted, NONE)
         place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
         return torch.where(keys[place] == wanted, slots[place], NONE)
 
