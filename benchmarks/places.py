@@ -92,7 +92,9 @@ def cut(place: Place, voxels: int) -> Place:
     center = place.coords[:, 1:].double().median(dim=0).values
     nearest = (place.coords[:, 1:3] - center[:2]).norm(dim=1).argsort(stable=True)[:voxels]
     kept = nearest.sort().values
-    return Place(f"{place.name}, middle", place.coords[kept], place.color[kept], place.normal[kept])
+    return Place(
+        f"{place.name}, the middle {voxels:,}", place.coords[kept], place.color[kept], place.normal[kept]
+    )
 
 
 def join(a: Place, b: Place) -> Place:
