@@ -12,6 +12,7 @@ import typer
 
 from ws3d_ros.cli.demo import demo
 from ws3d_ros.cli.evaluate import evaluate
+from ws3d_ros.cli.import_weights import import_weights
 from ws3d_ros.cli.play import play
 from ws3d_ros.cli.pretrain import pretrain
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(play)
 app.command()(evaluate)
+app.command()(import_weights)
 app.command()(pretrain)
 
 

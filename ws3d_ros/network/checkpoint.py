@@ -76,16 +76,25 @@ def load(path: str | Path) -> Student:
     path = Path(path)
     with _opened(path) as file:
         spec = _spec_in(file.metadata(), path)
-        names = file.keys()
-        _check_shapes({name: tuple(file.get_slice(name).get_shape()) for name in names}, spec, path)
-        with torch.device("meta"):
-            student = Student(spec)
-        tensors = {}
-        for name, expected in student.state_dict().items():
-            # A copy, since the file's own memory changes if somebody overwrites it.
-            tensors[name] = file.get_tensor(name).to(expected.dtype, copy=True)
-            _check_finite(name, tensors[name], path)
-    student.load_state_dict(tensors, assign=True)
+        return assemble(spec, {name: file.get_tensor(name) for name in file.keys()}, path)  # noqa: SIM118
+
+
+def assemble(spec: Spec, tensors: Mapping[str, Tensor], source: str | Path) -> Student:
+    """A student out of its state dict, copied: float32, in evaluation mode.
+
+    Raises:
+        CheckpointError: that names the source and the first tensor that does not fit the spec.
+    """
+    _check_spec(spec, source)
+    _check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, spec, source)
+    with torch.device("meta"):
+        student = Student(spec)
+    state = {}
+    for name, expected in student.state_dict().items():
+        # A copy, since a file's memory changes if somebody overwrites it.
+        state[name] = tensors[name].detach().to("cpu", expected.dtype, copy=True).contiguous()
+        _check_finite(name, state[name], source)
+    student.load_state_dict(state, assign=True)
     return student.eval()
 
 
@@ -167,7 +176,7 @@ def _spec_in(metadata: Mapping[str, str] | None, path: Path) -> Spec:
     return spec
 
 
-def _check_spec(spec: Spec, path: Path) -> None:
+def _check_spec(spec: Spec, source: str | Path) -> None:
     def words(value: Any) -> bool:
         return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
 
@@ -194,30 +203,30 @@ def _check_spec(spec: Spec, path: Path) -> None:
     }
     for name, (fits, what) in wanted.items():
         if not fits:
-            raise CheckpointError(f"{path}: '{name}' should be {what}, not {_short(getattr(spec, name))}")
+            raise CheckpointError(f"{source}: '{name}' should be {what}, not {_short(getattr(spec, name))}")
 
 
-def _check_shapes(found: Mapping[str, tuple[int, ...]], spec: Spec, path: Path) -> None:
+def _check_shapes(found: Mapping[str, tuple[int, ...]], spec: Spec, source: str | Path) -> None:
     try:
         with torch.device("meta"):
             expected = {name: tuple(tensor.shape) for name, tensor in Student(spec).state_dict().items()}
     except (RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{path}: no network can be that large: {error}") from error
+        raise CheckpointError(f"{source}: no network can be that large: {error}") from error
     for name, shape in expected.items():
         if name not in found:
-            raise CheckpointError(f"{path}: '{name}' is missing; {spec.architecture} needs it as {shape}")
+            raise CheckpointError(f"{source}: '{name}' is missing; {spec.architecture} needs it as {shape}")
         if found[name] != shape:
             raise CheckpointError(
-                f"{path}: '{name}' has shape {found[name]}, {spec.architecture} needs {shape}"
+                f"{source}: '{name}' has shape {found[name]}, {spec.architecture} needs {shape}"
             )
     for name in sorted(found):
         if name not in expected:
-            raise CheckpointError(f"{path}: '{name}' has no place in this {spec.architecture}")
+            raise CheckpointError(f"{source}: '{name}' has no place in this {spec.architecture}")
 
 
-def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
+def _check_finite(name: str, tensor: Tensor, source: str | Path) -> None:
     if not tensor.isfinite().all():
-        raise CheckpointError(f"{path}: '{name}' has values that are not finite")
+        raise CheckpointError(f"{source}: '{name}' has values that are not finite")
 
 
 def _short(value: Any) -> str:
