@@ -17,8 +17,9 @@ import sys
 import time
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = sys.argv[2]
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+if __name__ == "__main__":  # network.py imports this too
+    os.environ["OMP_NUM_THREADS"] = sys.argv[2]
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import numpy as np
 import torch
