@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from concurrent.futures import Future
 
@@ -87,3 +89,21 @@ def test_reporter_logs_seldom_and_remembers_for_a_while() -> None:
     assert reporter.problems() == ["still no transform"]
     now_s[0] += KEEP_S + 1.0
     assert reporter.problems() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_a_worker_that_steps_back_does_so_alone() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = priority()
+    workers = [Worker("worker", Mailbox(), lambda *_: None, nice) for nice in (3, 0)]
+    for worker in workers:
+        worker.start()
+    # 19 is the most there is.
+    assert [worker.mailbox.request(priority).result(5.0) for worker in workers] == [
+        min(before + 3, 19),
+        before,
+    ]
+    assert priority() == before
+    assert all(worker.stop(5.0) for worker in workers)

@@ -31,6 +31,8 @@ from ws3d_ros.sensors.ledger import Ledger
 WAITING_MEASUREMENTS = 2
 """Kept for each sensor. More would only be older."""
 STOP_WITHIN_S = 1.0
+NAMES_NICE = 10
+"""Names take all the time that is left; mapping must not wait for them."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Engine:
         self._published: dict[str, tuple[int, int]] = {}
         self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self.survive)
         self._images = Worker("images", Mailbox(1), self.survive)
-        self._names = Worker("names", Mailbox(1), self.survive)
+        self._names = Worker("names", Mailbox(1), self.survive, NAMES_NICE)
         self._output = Worker("output", Mailbox(1), self.survive)
         self.workers = (self._images, self._names, self._output, self._mapping)
         for worker in self.workers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -95,9 +97,18 @@ class Worker:
     An exception is told and survived.
     """
 
-    def __init__(self, name: str, mailbox: Mailbox, on_error: Callable[[str, Exception], None]) -> None:
-        """``on_error`` hears the worker's name and the exception, on the worker's thread."""
+    def __init__(
+        self, name: str, mailbox: Mailbox, on_error: Callable[[str, Exception], None], nice: int = 0
+    ) -> None:
+        """
+        Args:
+            name: of the thread.
+            mailbox: where its work comes from.
+            on_error: hears the worker's name and the exception, on the worker's thread.
+            nice: how far it steps back when the cores are busy, as ``nice(1)``; Linux only.
+        """
         self.name = name
+        self._nice = nice
         self.mailbox = mailbox
         self.is_busy = False
         self._on_error = on_error
@@ -119,6 +130,10 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        if self._nice and sys.platform == "linux":
+            # Of this thread alone; OpenMP's threads that it starts later inherit it.
+            own = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + self._nice)
         while not self._stopping.is_set():
             work = self.mailbox.take(IDLE_S)
             if work is None:
