@@ -24,8 +24,6 @@ constexpr int LANES = 4, ROWS = 4;
 #endif
 constexpr int WIDTH = 3;  // vectors side by side in a panel
 constexpr int64_t PANEL = WIDTH * LANES;
-constexpr int64_t CHUNK = 64;  // pairs that a weight gradient gathers at a time: in the first cache
-constexpr int64_t TILE = 256;  // output rows whose gradients it visits under all offsets: in the second
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
 typedef float Anywhere __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
@@ -97,7 +95,7 @@ Block* block_of(int rows, int64_t width) {
 
 // `count` words, then zeros up to `padded`, whole vectors; `to` is aligned to vectors.
 void copy(const void* from, int64_t count, int64_t padded, void* to) {
-  const float *source = static_cast<const float*>(from);  // of any words: nothing is computed
+  const float* source = static_cast<const float*>(from);  // of any words: nothing is computed
   float* target = static_cast<float*>(to);
   int64_t c = 0;
   for (; c + LANES <= count; c += LANES)
@@ -130,8 +128,8 @@ int64_t first_not_below(const int64_t* values, int64_t begin, int64_t end, int64
 // Pairs of offset k whose outputs are first to last (exclusive).
 Range pairs_of(const KernelMap& map, int64_t k, int64_t first, int64_t last) {
   const int64_t begin = first_not_below(map.outputs, map.starts[k], map.starts[k + 1], first);
-  const int64_t most = begin + (last - first);  // outputs are unique
-  return {begin, first_not_below(map.outputs, begin, most < map.starts[k + 1] ? most : map.starts[k + 1], last)};
+  const int64_t most = begin + (last - first), stop = map.starts[k + 1];  // outputs are unique
+  return {begin, first_not_below(map.outputs, begin, most < stop ? most : stop, last)};
 }
 
 void prefetch(const Word* row, int64_t words) {
@@ -183,6 +181,9 @@ int64_t convolve_scratch(const Convolution& job, int64_t rows) {
 }
 
 #ifndef __AVX512BF16__
+constexpr int64_t CHUNK = 64;  // pairs that are gathered at a time: in the first cache
+constexpr int64_t TILE = 256;  // output rows that are visited under all offsets: in the second
+
 int64_t weight_gradient_sums(const WeightGradient& job) {
   return job.map.volume * up_to(job.in_channels, ROWS) * PANEL;
 }
@@ -210,7 +211,8 @@ void weight_gradient(const WeightGradient& job, int64_t first, int64_t last, int
         const int64_t rest = pairs.end - begin, count = rest < CHUNK ? rest : CHUNK;
         for (int64_t p = 0; p < count; ++p) {
           const int64_t input = job.map.inputs[begin + p], output = job.map.outputs[begin + p];
-          copy(job.features + input * job.in_channels, job.in_channels, in_columns, features + p * in_columns);
+          copy(job.features + input * job.in_channels, job.in_channels, in_columns,
+               features + p * in_columns);
           copy(job.gradient + output * job.out_channels + column, kept, columns, gradients + p * columns);
         }
         for (int64_t c = 0; c < in_rows; c += ROWS) {
@@ -227,7 +229,8 @@ void weight_gradient(const WeightGradient& job, int64_t first, int64_t last, int
   }
 }
 
-void add_up(const WeightGradient& job, const float* sums, int64_t parts, int64_t step, int64_t k, int64_t column) {
+void add_up(const WeightGradient& job, const float* sums, int64_t parts, int64_t step, int64_t k,
+            int64_t column) {
   const int64_t left = job.out_channels - column, kept = left < PANEL ? left : PANEL;
   const float* from = sums + k * up_to(job.in_channels, ROWS) * PANEL;
   float* to = job.out + k * job.in_channels * job.out_channels + column;

@@ -46,7 +46,8 @@ struct Kernels {
   int64_t (*weight_gradient_scratch)(const WeightGradient&);
   int64_t gradient_columns;
   // The total of `parts` sums, `step` floats apart, of offset k.
-  void (*add_up)(const WeightGradient&, const float* sums, int64_t parts, int64_t step, int64_t k, int64_t column);
+  void (*add_up)(const WeightGradient&, const float* sums, int64_t parts, int64_t step, int64_t k,
+                 int64_t column);
 };
 
 extern const Kernels portable, avx2, avx512, avx512_bf16;

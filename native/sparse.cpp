@@ -36,7 +36,7 @@ int best_instructions() {
   return PORTABLE;
 }
 
-const Kernels& kernels(int instructions) {
+const Kernels& kernels([[maybe_unused]] int instructions) {
 #if defined(__x86_64__)
   if (instructions == AVX512_BF16) return avx512_bf16;
   if (instructions == AVX512) return avx512;
@@ -98,7 +98,8 @@ bool ws3d_convolve(int instructions, int threads, const int64_t* inputs, const i
                    const int64_t* starts, int64_t volume, int64_t n_outputs, const void* features,
                    const void* weight, void* out, int64_t in_words, int64_t out_channels) {
   const auto& kernels = ws3d::kernels(instructions);
-  const ws3d::Convolution job{{inputs, outputs, starts, volume}, features, weight, out, in_words, out_channels};
+  const ws3d::Convolution job{
+      {inputs, outputs, starts, volume}, features, weight, out, in_words, out_channels};
   const int64_t fitting = ws3d::TILE_BYTES / (sizeof(float) * out_channels);
   // Small maps are cut finer, so that every thread has something to do.
   const int64_t rows = std::clamp<int64_t>(std::min(fitting, n_outputs / 16), 64, 2048);
