@@ -61,11 +61,11 @@ def _threads(count: int) -> str:
 def _times(result: dict[str, Any]) -> str:
     """Milliseconds of whole passes by engine, and how many times faster than MinkowskiEngine."""
     engines = list(result["engines"])
-    lines = _head(["network", "voxels", "GFLOP", *(NAMES.get(name, name) for name in engines)])
+    lines = _head(["network", "map", "voxels", "GFLOP", *(NAMES.get(name, name) for name in engines)])
     for architecture, place in dict.fromkeys(map(_where, result["rows"])):
         here = {r["engine"]: r for r in result["rows"] if _where(r) == (architecture, place)}
         first = next(iter(here.values()))
-        cells = [architecture, f"{first['voxels']:,}", f"{first['gflop']:.0f}"]
+        cells = [architecture, place.split(" ")[0], f"{first['voxels']:,}", f"{first['gflop']:.0f}"]
         for name in engines:
             ratio = f" ({_faster(here, name):.1f})" if PEER in here and name in here and name != PEER else ""
             cells.append(f"{here[name]['ms']:.0f}{ratio}" if name in here else "")
@@ -105,7 +105,7 @@ def _goals(result: dict[str, Any]) -> str:
     found += [
         ("14S at 50,000 voxels, native", "≤ 300 ms", f"{row['ms']:.0f} ms")
         for row in result["rows"]
-        if (row["architecture"], row["engine"], row["voxels"]) == small
+        if (row["architecture"], row["engine"], row["voxels"]) == small and "house" in row["place"]
     ]
     house = [
         row
@@ -124,8 +124,8 @@ def _goals(result: dict[str, Any]) -> str:
 
 
 def _places(result: dict[str, Any]) -> str:
-    names = {row["voxels"]: row["place"] for row in result["rows"]}
-    return "Voxels: " + "; ".join(f"{voxels:,}: {place}" for voxels, place in names.items()) + "."
+    sizes = {row["place"]: row["voxels"] for row in result["rows"]}
+    return "Maps: " + "; ".join(f"{voxels:,} voxels: {place}" for place, voxels in sizes.items()) + "."
 
 
 def _missing(result: dict[str, Any]) -> str:
