@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 
-# Waiting threads must not spin: the node and the encoder share the cores. Read when torch loads.
+# Read when torch loads. Waiting threads must not spin: the node and the encoder share the cores. Large
+# tensors on large pages: without, the kernel hands their memory out anew, 4 KiB at a time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import typer
 
@@ -15,6 +17,7 @@ from ws3d_ros.cli.evaluate import evaluate
 from ws3d_ros.cli.import_weights import import_weights
 from ws3d_ros.cli.play import play
 from ws3d_ros.cli.pretrain import pretrain
+from ws3d_ros.cli.render_scene import render_scene
 
 app = typer.Typer(
     help="Open-vocabulary 3D maps: every point a name that you chose.",
@@ -27,6 +30,7 @@ app.command()(play)
 app.command()(evaluate)
 app.command()(import_weights)
 app.command()(pretrain)
+app.command("render-scene")(render_scene)
 
 
 def main() -> None:

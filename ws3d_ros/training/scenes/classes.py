@@ -65,12 +65,44 @@ _FURNITURE: dict[str, str] = {
     "speaker": "Speaker, Mini stereo",
 }
 
+_FURTHER: dict[str, str] = {  # words that the segmenter's pictures leave unnamed
+    "bicycle": "Bicycle, Bike",
+    "keyboard": "Keyboard",
+    "printer": "Inkjet printer and scanner",
+    "telephone": "Phone, Wireless phone",
+    "toaster": "Toaster",
+    "coffee machine": "Coffee machine, Coffee maker, Coffee brewer",
+    "kettle": "Espresso kettle",
+    "towel": "Towel rack",
+    "wall lamp": "Wall light, Wall lamp artwork, Wall spotlight",
+    "candle": "Candle",
+    "basket": "Clothes basket, Shopping basket",
+    "shoes": "Sneakers, Slippers, Woman shoes",
+    "clothes rack": "Clothes rack, Hanging clothes, Clothes horse",
+    "plate": "Plate",
+    "pan": "Large pan",
+    "food": "Bread, Apples",
+    "pet": "Dog, Cat, Siamese cat",
+    "whiteboard": "White board, Screen",
+    "ladder": "Step ladder, Small step ladder",
+    "bench": "Bench",
+    "guitar": "Electric guitar",
+    "safe": "Safe",
+    "aquarium": "Aquarium",
+    "kitchen counter": "Island, Island extension",
+    "air conditioner": "Air conditioning - Internal unit",
+    "boiler": "Boiler, Electric water heater, Gaz water heater",
+    "shower curtain": "Shower curtain",
+}
+
 CLASSES: tuple[str, ...] = (*STRUCTURE, *_FURNITURE, "ceiling lamp", "mirror", "pillow")
 """All words, in the order of the segmenter's outputs. Ceiling lamps are lamps that hang;
 mirrors and pillows are made, not loaded (``made.py``)."""
 
 _CLASS_OF_NAME = {
-    name: word for word, names in _FURNITURE.items() for name in (part.strip() for part in names.split(","))
+    name: word
+    for word, names in (_FURNITURE | _FURTHER).items()
+    for name in (part.strip() for part in names.split(","))
 } | {
     "Door": "door",
     "Exterior door": "door",
@@ -81,6 +113,13 @@ _CLASS_OF_NAME = {
     "Double window with large pane": "window",
     "Turn window": "window",
 }
+
+
+MADE: tuple[str, ...] = ("wall", "floor", "ceiling", "mirror", "pillow")
+"""Words without models."""
+
+WORDS: tuple[str, ...] = (*CLASSES, *_FURTHER)
+"""All words that models have."""
 
 
 def class_of(catalogue_name: str) -> str | None:

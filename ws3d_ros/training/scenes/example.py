@@ -21,10 +21,10 @@ from ws3d_ros.sensors.camera import back_project
 from ws3d_ros.sensors.frame import Frame, Pinhole, Scan
 from ws3d_ros.training.batch import majority
 from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
+from ws3d_ros.training.scenes.flats import make_flat
 from ws3d_ros.training.scenes.looks import camera_poses, lidar_poses
 from ws3d_ros.training.scenes.names import NAMES, name_of
 from ws3d_ros.training.scenes.points import PointViewer
-from ws3d_ros.training.scenes.room import make_scene
 from ws3d_ros.training.scenes.scene import Scene
 from ws3d_ros.training.scenes.sensing import (
     DISPARITY_SIGMA_PX,
@@ -107,7 +107,7 @@ def make_example(seed: int, options: Options = USUAL) -> Example:
     rng = np.random.default_rng([seed, 3])
     drawn = str(rng.choice(SENSORS, p=[0.8, 0.2]))
     sensor = drawn if options.sensor == "any" else options.sensor
-    scene = make_scene(seed)
+    scene = make_flat(seed)
     viewer = PointViewer(scene, rng)
     T_map_scene = _placed(rng, options.aligned)
     votes = _Votes(options.voxel_size_m)
@@ -154,7 +154,7 @@ def _see_by_camera(
     focal = WIDTH * rng.uniform(0.7, 1.0)
     camera = Pinhole(WIDTH, HEIGHT, focal, focal, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
     errors = _depth_errors(focal, rng)
-    gain = rng.uniform(0.7, 1.25) * rng.uniform(0.9, 1.1, 3)
+    gain = rng.uniform(0.8, 1.5) * rng.uniform(0.9, 1.1, 3)
     voxels = _map(votes.voxel_size_m, max_depth_m=errors.max_m)
     for stamp, pose in enumerate(camera_poses(scene, rng), start=1):
         view = viewer.view(camera, pose)

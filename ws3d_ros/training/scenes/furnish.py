@@ -9,6 +9,7 @@ import numpy as np
 
 from ws3d_ros.training.scenes import made
 from ws3d_ros.training.scenes.furniture import Model, by_word, load_mesh
+from ws3d_ros.training.scenes.kinds import KINDS, Wish
 from ws3d_ros.training.scenes.mesh import Mesh
 from ws3d_ros.training.scenes.scene import Room, Thing
 
@@ -18,6 +19,8 @@ _MADE: dict[str, Callable[[np.random.Generator], Mesh]] = {
     "rug": made.rug,
     "picture": made.picture,
     "mirror": made.mirror,
+    "shelf": made.shelf,
+    "stairs": made.stairs,
 }
 _WALLS = {  # yaw of what stands with its back to it
     "south": np.pi,
@@ -40,128 +43,6 @@ class Zone:
             low < top - 1e-3 and bottom < high - 1e-3
             for low, high, bottom, top in zip(self.low_m, self.high_m, other.low_m, other.high_m, strict=True)
         )
-
-
-@dataclass(frozen=True)
-class Wish:
-    """So many things of these words, placed by a rule of :class:`Furnisher`."""
-
-    words: str
-    rule: str
-    count: tuple[int, int] = (0, 1)
-    with_: tuple[Wish, ...] = ()
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of room: how wide, of what, and with what in it. The order is the order of placing."""
-
-    width_m: tuple[float, float]
-    walls: tuple[str, ...]
-    floors: tuple[str, ...]
-    wishes: tuple[Wish, ...]
-
-
-_TABLEWARE = Wish("cup, bowl, bottle, vase, plant, book, microwave, toy, lamp", "on", (0, 3))
-_COVER = Wish("pillow", "on", (0, 3))
-_ON_DESK = (Wish("computer", "on", (1, 1)), Wish("lamp, book, cup, plant, speaker", "on", (0, 2)))
-_ON_SHELF = Wish("vase, plant, clock, box, speaker, toy, book, ball", "on", (0, 2))
-_ANY = (
-    Wish("radiator", "mount", (0, 1)),
-    Wish("picture", "mount", (0, 3)),
-    Wish("clock, mirror", "mount", (0, 1)),
-    Wish("ceiling lamp, ceiling lamp, fan", "hang", (0, 2)),
-    Wish("plant", "corner", (0, 2)),
-    Wish("lamp", "corner", (0, 1)),
-    Wish("box, bag, ball, toy, trash can, fan, speaker, person", "anywhere", (0, 3)),
-)
-
-KINDS: dict[str, Kind] = {
-    "living room": Kind(
-        (3.8, 5.8),
-        ("plaster", "plaster", "paper"),
-        ("planks", "planks", "tiles", "carpet"),
-        (
-            Wish("sofa", "wall", (1, 2), (_COVER, Wish("coffee table", "before", (0, 1), (_TABLEWARE,)))),
-            Wish("tv stand", "wall", (0, 1), (Wish("television", "on", (1, 1)), _ON_SHELF)),
-            Wish("table", "middle", (0, 1), (Wish("chair", "around", (2, 6)), _TABLEWARE)),
-            Wish("bookcase, cabinet, chest of drawers, fireplace, piano", "wall", (0, 2), (_ON_SHELF,)),
-            Wish("armchair", "corner", (0, 2), (_COVER,)),
-            Wish("rug", "lie", (0, 1)),
-            Wish("television", "mount", (0, 1)),
-            *_ANY,
-        ),
-    ),
-    "bedroom": Kind(
-        (3.2, 4.8),
-        ("plaster", "plaster", "paper"),
-        ("planks", "planks", "carpet"),
-        (
-            Wish(
-                "bed",
-                "wall",
-                (1, 2),
-                (
-                    Wish("nightstand", "beside", (0, 2), (Wish("lamp, clock, book, cup", "on", (0, 1)),)),
-                    Wish("pillow", "on", (0, 2)),
-                ),
-            ),
-            Wish("wardrobe", "wall", (0, 1)),
-            Wish("chest of drawers, desk, bookcase, cabinet", "wall", (0, 2), (_ON_SHELF,)),
-            Wish("chair, armchair, stool", "corner", (0, 1)),
-            Wish("rug", "lie", (0, 1)),
-            *_ANY,
-        ),
-    ),
-    "kitchen": Kind(
-        (3.0, 4.6),
-        ("plaster", "tiles"),
-        ("tiles", "tiles", "planks"),
-        (
-            Wish("refrigerator", "wall", (1, 1)),
-            Wish("stove", "wall", (1, 1)),
-            Wish("sink", "wall", (1, 1)),
-            Wish("cabinet", "wall", (2, 4), (_TABLEWARE,)),
-            Wish("washing machine", "wall", (0, 1)),
-            Wish("cabinet", "mount", (0, 3)),
-            Wish("range hood", "mount", (0, 1)),
-            Wish("table", "middle", (0, 1), (Wish("chair, stool", "around", (2, 4)), _TABLEWARE)),
-            Wish("rug", "lie", (0, 1)),
-            *_ANY,
-        ),
-    ),
-    "bathroom": Kind(
-        (2.6, 3.6),
-        ("tiles", "tiles", "plaster"),
-        ("tiles",),
-        (
-            Wish("bathtub, shower", "wall", (1, 2)),
-            Wish("toilet", "wall", (1, 2)),
-            Wish("sink", "wall", (1, 2)),
-            Wish("mirror", "mount", (1, 2)),
-            Wish("washing machine, cabinet", "wall", (0, 1), (Wish("bottle", "on", (0, 3)),)),
-            Wish("rug", "lie", (0, 1)),
-            *_ANY,
-        ),
-    ),
-    "office": Kind(
-        (3.0, 5.0),
-        ("plaster",),
-        ("planks", "tiles", "carpet"),
-        (
-            Wish("desk", "wall", (1, 3), (Wish("chair", "before", (1, 1)), *_ON_DESK)),
-            Wish("bookcase, cabinet", "wall", (1, 3), (_ON_SHELF,)),
-            Wish(
-                "table, exercise machine, piano",
-                "middle",
-                (0, 1),
-                (Wish("chair", "around", (2, 5)), _TABLEWARE),
-            ),
-            Wish("sofa, armchair", "wall", (0, 1), (_COVER,)),
-            *_ANY,
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -219,11 +100,17 @@ class Furnisher:
                 return None
             x, y, z, yaw = spot
             zone = _zone(size, x, y, z, yaw)
-            if not self._inside(zone) or any(zone.meets(other) for other in self._taken):
+            # A cushion rests within the space of its bed; everything may stand on a rug.
+            ignored = host.zone if host and rule == "rest" else None
+            if not self._inside(zone) or (
+                rule != "under" and any(zone.meets(other) for other in self._taken if other is not ignored)
+            ):
                 continue
-            thing = Thing(word, mesh.moved(yaw, (x, y, z)), model)
+            owner = host.thing if host and word == "pillow" else None
+            thing = Thing(word, mesh.moved(yaw, (x, y, z)), model, owner)
             self._things.append(thing)
-            self._taken.append(zone)
+            if rule != "under":
+                self._taken.append(zone)
             return _Placed(thing, yaw, zone)
         return None
 
@@ -259,7 +146,7 @@ class Furnisher:
         if rule == "hang":
             x, y = room.centre_m + rng.uniform(-0.25, 0.25, 2) * room.size_m
             return x, y, room.height_m - float(size[2]) - 0.001, float(rng.choice([0.0, np.pi / 2]))
-        if rule == "lie":
+        if rule in ("lie", "under"):
             x, y = room.centre_m + rng.uniform(-0.2, 0.2, 2) * room.size_m
             return x, y, 0.001, float(rng.choice([0.0, np.pi / 2]))
         return None if host is None else self._near(rule, size, host)
@@ -280,6 +167,14 @@ class Furnisher:
                 return None
             x, y = centre + turn @ (rng.uniform(-1, 1, 2) * free)
             return float(x), float(y), float(low[2]) + model.top_m + 0.002, yaw + float(rng.normal(0, 0.25))
+        if rule == "rest":
+            model = host.thing.model
+            if model is None or not 0.1 < model.top_m < 0.8 or size[0] > extent[0]:
+                return None
+            side = rng.uniform(-1, 1) * (extent[0] - size[0]) / 2
+            back_m = rng.uniform(0.05, 0.2) if host.thing.word == "bed" else rng.uniform(0.2, 0.35)
+            x, y = centre + turn @ np.array([side, (extent[1] - size[1]) / 2 - back_m])
+            return float(x), float(y), float(low[2]) + model.top_m + 0.002, yaw + float(rng.normal(0, 0.15))
         if rule == "beside":
             side = rng.choice([-1, 1]) * (extent[0] + size[0] + 0.06) / 2
             x, y = centre + turn @ np.array([side, (extent[1] - size[1]) / 2])

@@ -141,6 +141,62 @@ def curtain(rng: np.random.Generator, width_m: float, height_m: float) -> Mesh:
     return _sheet(points, muted(rng.uniform(0.3, 0.95, 3)), cloth(rng, np.full(3, 0.97)))
 
 
+def shelf(rng: np.random.Generator) -> Mesh:
+    """A board on the wall with a few books, or with none; front towards -y."""
+    wide, deep = rng.uniform(0.5, 1.4), rng.uniform(0.18, 0.3)
+    wood = np.array([0.75, 0.6, 0.45]) * rng.uniform(0.4, 1.3)
+    parts = [box([-wide / 2, -deep / 2, 0], [wide / 2, deep / 2, 0.03], wood.clip(0, 1))]
+    at = -wide / 2 + 0.02
+    while at < wide / 2 - 0.3 and rng.random() < 0.85:
+        thick, high = rng.uniform(0.02, 0.05), rng.uniform(0.16, 0.28)
+        low = [at, deep / 2 - rng.uniform(0.1, deep), 0.03]
+        parts.append(box(low, [at + thick, deep / 2, 0.03 + high], rng.uniform(0.1, 0.9, 3)))
+        at += thick + 0.002
+    return join(parts)
+
+
+def duvet(rng: np.random.Generator, width_m: float, length_m: float, hang_m: float) -> Mesh:
+    """Bedding that covers a bed from its foot (-y) and hangs down at three sides; z = 0 is the mattress."""
+    cover = length_m * rng.uniform(0.6, 0.9)
+    x = np.linspace(-width_m / 2 - hang_m, width_m / 2 + hang_m, 33)
+    y = np.linspace(-length_m / 2 - hang_m, -length_m / 2 + cover, 33)
+    over = np.maximum(np.abs(x)[None] - width_m / 2, 0) + np.maximum(-length_m / 2 - y, 0)[:, None]
+    fold = cv2.resize(noise(rng, 10), (33, 33)) * rng.uniform(0.01, 0.04)
+    points = np.stack(
+        [
+            np.broadcast_to(x.clip(-width_m / 2 - 0.03, width_m / 2 + 0.03), (33, 33)),
+            np.broadcast_to(y[:, None].clip(-length_m / 2 - 0.03), (33, 33)),
+            rng.uniform(0.03, 0.08) + fold - over,
+        ],
+        -1,
+    )
+    return _sheet(
+        points, rng.uniform(0.3, 1.0) * muted(rng.uniform(0.5, 1.0, 3)), cloth(rng, np.full(3, 0.97))
+    )
+
+
+def blinds(rng: np.random.Generator, width_m: float, height_m: float) -> Mesh:
+    """Slats, or a smooth cloth, that hang before a window; front towards -y."""
+    shade = rng.uniform(0.5, 1.0) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.75, 1)])
+    half = width_m / 2
+    if rng.random() < 0.4:
+        return box([-half, -0.01, 0], [half, 0.01, height_m], shade, cloth(rng, np.full(3, 0.97)))
+    slats = [box([-half, -0.02, z], [half, 0.015, z + 0.028], shade) for z in np.arange(0.0, height_m, 0.035)]
+    return join(slats)
+
+
+def stairs(rng: np.random.Generator) -> Mesh:
+    """A straight flight, rising towards +y."""
+    wide, rise, tread = rng.uniform(0.8, 1.1), rng.uniform(0.16, 0.19), rng.uniform(0.24, 0.3)
+    shade = rng.uniform(0.3, 0.9) * np.array([1, 0.85, 0.7]) ** rng.uniform(0, 1.5)
+    count = int(rng.integers(5, 12))
+    steps = [
+        box([-wide / 2, i * tread, 0], [wide / 2, (i + 1) * tread, (i + 1) * rise], shade)
+        for i in range(count)
+    ]
+    return join(steps).moved(0.0, (0.0, -count * tread / 2, 0.0))
+
+
 def _image(color: np.ndarray, value: np.ndarray) -> np.ndarray:
     return (np.clip(np.asarray(color) * (1 + value[..., None]), 0, 1) * 255).astype(np.uint8)
 

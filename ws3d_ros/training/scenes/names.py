@@ -35,11 +35,9 @@ MEANINGS: dict[str, Meaning] = _table(
     door: opening: doorway, room door, door leaf
     window: opening: window pane, window frame, glass window
     bed: furniture: double bed, single bed, bed frame, mattress
-    blanket: bedding: duvet, bed cover, quilt, bedding, bedspread
     sofa: seat: couch, settee, loveseat
     armchair: seat: easy chair, lounge chair, sofa chair
     chair: seat: dining chair, kitchen chair, seat
-    office chair: seat: swivel chair, desk chair
     stool: seat: bar stool, footstool, ottoman
     bench: seat: sitting bench, wooden bench
     table: table: dining table, kitchen table, dinner table
@@ -73,7 +71,6 @@ MEANINGS: dict[str, Meaning] = _table(
     shower curtain: textile: bath curtain
     towel: textile: bath towel, hand towel
     television: electronics: tv, tv screen, flat screen
-    monitor: electronics: computer screen, computer monitor, display
     computer: electronics: laptop, notebook computer, personal computer
     keyboard: electronics: computer keyboard
     printer: electronics: copier, scanner, inkjet printer
@@ -119,12 +116,9 @@ MEANINGS: dict[str, Meaning] = _table(
     pet: animal: dog, cat
     whiteboard: board: white board, blackboard
     clothes rack: storage furniture: coat rack, clothes hanger
-    clothes: textile: clothing, garment, jacket
     shoes: textile: shoe, sneakers, slippers
     ladder: tool: step ladder, stepladder
     stairs: structure: staircase, stairway, steps
-    column: structure: pillar, post
-    ironing board: household item: ironing table
     safe: container: strongbox
     aquarium: container: fish tank
     """
@@ -143,7 +137,6 @@ _FINER = {  # catalogue names that have a name of their own within their word of
         "kitchen cabinet": "Upper cabinet, Small upper cabinet, Lower cabinet, Small lower cabinet, "
         "Upper shelves cabinet, Lower corner cabinet, Upper corner cabinet, Sink cabinet",
         "filing cabinet": "Filing cabinet, Drawers cabinet",
-        "office chair": "Office chair, Desk chair",
         "shelf": "Shelves, Vertical shelves",
         "oven": "Oven, Double oven, Small oven",
         "bidet": "Bidet",

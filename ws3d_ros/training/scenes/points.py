@@ -15,7 +15,7 @@ from ws3d_ros.training.scenes.scene import Scene
 from ws3d_ros.training.scenes.view import View
 
 SPACING_M = 0.025
-_SWELL = 1.5  # points are drawn this much wider than their spacing, which closes pinholes
+_SWELL = 2.0  # points are drawn this much wider than their spacing, which closes pinholes
 _MARGIN_M = (0.1, 0.1, 0.02)
 _R2 = (0.7548776662466927, 0.5698402909980532)
 """Steps of a sequence that fills the unit square evenly (Roberts, "The unreasonable effectiveness of

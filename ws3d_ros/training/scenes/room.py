@@ -5,14 +5,16 @@ The same seed gives the same flat, to the last bit, on the same libraries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ws3d_ros.training.scenes import made
-from ws3d_ros.training.scenes.furnish import KINDS, Furnisher, Zone
+from ws3d_ros.training.scenes.furnish import Furnisher, Zone
 from ws3d_ros.training.scenes.furniture import Model, by_word, load_mesh
+from ws3d_ros.training.scenes.kinds import KINDS, USUAL
+from ws3d_ros.training.scenes.kitchen import kitchen_row
 from ws3d_ros.training.scenes.mesh import Mesh, box, join
 from ws3d_ros.training.scenes.scene import Room, Scene, Thing
 
@@ -42,12 +44,16 @@ def make_scene(seed: int, kinds: Sequence[str] | None = None) -> Scene:
 
     Args:
         seed: decides everything.
-        kinds: what the rooms are (keys of ``furnish.KINDS``), west to east; chosen at random if None.
+        kinds: what the rooms are (keys of ``kinds.KINDS``), west to east; chosen at random if None.
     """
     rng = np.random.default_rng(seed)
     if kinds is None:
-        kinds = rng.choice(sorted(KINDS), size=1 if rng.random() < 0.6 else 2, replace=False).tolist()
-    rooms = _rooms(rng, kinds)
+        kinds = rng.choice(USUAL, size=1 if rng.random() < 0.6 else 2, replace=False).tolist()
+    return furnished(rng, rooms_in_a_row(rng, kinds, (3.2, 5.0), (2.4, 2.9)))
+
+
+def furnished(rng: np.random.Generator, rooms: Sequence[Room]) -> Scene:
+    """Walls around rooms in a row, doorways between them, and what they hold."""
     doorway = Opening(
         float(rng.uniform(0.3, max(0.35, rooms[0].size_m[1] - DOORWAY_M[0] - 0.3))),
         DOORWAY_M[0],
@@ -61,6 +67,13 @@ def make_scene(seed: int, kinds: Sequence[str] | None = None) -> Scene:
         shell, taken = _shell(rng, room, shared)
         taken += [_keep_clear(room, side, hole, 0.9) for side, hole in shared.items()]
         things += shell
+        for _ in range(
+            rng.integers(*KINDS[room.kind].fitted, endpoint=True) if any(KINDS[room.kind].fitted) else 0
+        ):
+            side = str(rng.choice([side for side in _SIDES if side not in shared]))
+            row, zones = kitchen_row(rng, _length(room, side), room.height_m, _is_free(room, side, taken))
+            things += [_against(room, side, thing) for thing in row]
+            taken += [_along_zone(room, side, zone) for zone in zones]
         things += Furnisher(rng, room, taken).furnish()
     centres = [room.centre_m + rng.uniform(-0.5, 0.5, 2) for room in rooms]
     return Scene(
@@ -75,8 +88,14 @@ def make_scene(seed: int, kinds: Sequence[str] | None = None) -> Scene:
     )
 
 
-def _rooms(rng: np.random.Generator, kinds: Sequence[str]) -> list[Room]:
-    depth, height = float(rng.uniform(3.2, 5.0)), float(rng.uniform(2.4, 2.9))
+def rooms_in_a_row(
+    rng: np.random.Generator,
+    kinds: Sequence[str],
+    depth_m: tuple[float, float],
+    height_m: tuple[float, float],
+) -> list[Room]:
+    """Rooms side by side along x, all as deep and as high."""
+    depth, height = float(rng.uniform(*depth_m)), float(rng.uniform(*height_m))
     rooms, x = [], 0.0
     for kind in kinds:
         low, high = KINDS[kind].width_m
@@ -241,6 +260,25 @@ def _keep_clear(room: Room, side: str, hole: Opening, depth_m: float) -> Zone:
     """The space in front of an opening, where nothing may stand."""
     low, high = _along(room, side, hole.start_m, hole.start_m + hole.width_m, -depth_m, 0.0)
     return Zone((*low, hole.bottom_m), (*high, hole.top_m))
+
+
+def _along_zone(room: Room, side: str, zone: Zone) -> Zone:
+    """A zone along a wall (x from its start, y negative into the room) in the room's frame."""
+    low, high = _along(room, side, zone.low_m[0], zone.high_m[0], zone.low_m[1], zone.high_m[1])
+    return Zone((*low, zone.low_m[2]), (*high, zone.high_m[2]))
+
+
+def _is_free(room: Room, side: str, taken: Sequence[Zone]) -> Callable[[Zone], bool]:
+    return lambda zone: not any(_along_zone(room, side, zone).meets(other) for other in taken)
+
+
+def _against(room: Room, side: str, thing: Thing) -> Thing:
+    """A thing whose back is at y = 0 and whose front faces -y, put with its x along a wall."""
+    low, high = thing.mesh.bounds
+    middle = (low[0] + high[0]) / 2
+    place = _along(room, side, float(middle), float(middle), 0.0, 0.0)[0]
+    centred = thing.mesh.moved(0.0, (-middle, 0.0, 0.0))
+    return replace(thing, mesh=centred.moved(_SIDES[side][2], (*place, 0.0)))
 
 
 def _length(room: Room, side: str) -> float:

@@ -19,7 +19,7 @@ class Thing:
         word: plain word.
         mesh: its triangles in the map frame.
         model: of the catalogue, if it is from there.
-        part_of: what it is a part of or belongs to: a pillow to its bed, a window to its wall.
+        part_of: what it is a part of or belongs to: a pillow to its bed, blinds to their window.
     """
 
     word: str
@@ -29,8 +29,8 @@ class Thing:
 
     @property
     def class_index(self) -> int:
-        """Index into ``CLASSES``."""
-        return CLASSES.index(self.word)
+        """Index into ``CLASSES``, -1 for words that are not among them."""
+        return CLASSES.index(self.word) if self.word in CLASSES else -1
 
 
 @dataclass(frozen=True)
@@ -74,5 +74,5 @@ class Scene:
     lamp_color: np.ndarray
 
     def class_of_instance(self) -> np.ndarray:
-        """(1 + things,) int16: index into ``CLASSES``, and -1 for instance 0."""
+        """(1 + things,) int16: index into ``CLASSES``, and -1 for others."""
         return np.array([-1, *(thing.class_index for thing in self.things)], np.int16)
