@@ -12,6 +12,8 @@ from students import SurfaceReader, random_student, surface_namer
 from ws3d_ros.config import NetworkConfig
 from ws3d_ros.network import choose as module
 from ws3d_ros.network.choose import NetworkChoice, NetworkError, choose_network, voxel_size_warning
+from ws3d_ros.network.incremental import IncrementalReader
+from ws3d_ros.network.inference import Reader
 
 CPU = torch.device("cpu")
 
@@ -93,3 +95,13 @@ def _metadata(path: Path) -> dict[str, str]:
 
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata())
+
+
+@pytest.mark.parametrize(
+    ("reuse", "kind"), [("fast", IncrementalReader), ("exact", IncrementalReader), ("off", Reader)]
+)
+def test_what_is_kept_between_readings_is_a_setting(tmp_path: Path, reuse: str, kind: type) -> None:
+    settings = NetworkConfig(str(random_student(tmp_path / "mine.safetensors")), reuse=reuse)
+    namer = choose_network(settings, ColourEncoder(), "", CPU).namer
+    assert namer is not None
+    assert type(namer._reader) is kind

@@ -13,8 +13,10 @@ from ws3d_ros.language.text import choose_text_encoder
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.backends.choose import choose_backend
 from ws3d_ros.network.checkpoint import CheckpointError
+from ws3d_ros.network.incremental import EXACT, FAST, IncrementalReader
 from ws3d_ros.network.inference import NotFiniteError, Reader
 from ws3d_ros.network.namer import Namer
+from ws3d_ros.network.student import Student
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "student.safetensors"
 
@@ -78,10 +80,19 @@ def _load(
     dim = texts.encode_text(["object"]).shape[1]
     if dim != spec.dim:
         raise CheckpointError(f"{path}: vectors of {spec.dim} values, but words in '{spec.space}' have {dim}")
-    reader = Reader(student, choose_backend(settings.backend), device, settings.precision)
+    reader = _reader(student, settings, device)
     reader.warm_up()
     name = f"{path.name} ({spec.architecture}, {settings.backend}, {reader.precision}, {device})"
     return Namer(name, reader, student.heads, texts)
+
+
+def _reader(student: Student, settings: NetworkConfig, device: torch.device) -> Reader:
+    backend = choose_backend(settings.backend)
+    # A GPU reads a window in less time than it takes to find out what changed.
+    if settings.reuse == "off" or backend.name != "torch" or device.type != "cpu":
+        return Reader(student, backend, device, settings.precision)
+    tolerance = FAST if settings.reuse == "fast" else EXACT
+    return IncrementalReader(student, backend, device, settings.precision, tolerance)
 
 
 def voxel_size_warning(namer: Namer, voxel_size_m: float) -> str | None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 # else on a robot's computer.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
+# Large tensors on large pages: without, the kernel hands their memory out anew, 4 KiB at a time.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import rclpy
 from rclpy.exceptions import ParameterException
