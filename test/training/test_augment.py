@@ -43,6 +43,14 @@ def test_colours_and_normals_can_go_missing() -> None:
     assert changed.normal is None
 
 
+def test_a_thing_is_repainted_as_a_whole() -> None:
+    painted = augment(room(), Augmentation(no_color=0.0, repaint=80.0), np.random.default_rng(3))
+    assert painted.color is not None
+    for thing in range(3):
+        # Pixel noise has a standard deviation of 8 at most; one paint for all of the thing.
+        assert painted.color[painted.instance == thing].std(0).max() < 9.0
+
+
 def test_walls_run_along_the_grid_when_aligned() -> None:
     still = Augmentation(aligned=1.0, scale=0.0, jitter_m=0.0, keep=1.0)
     for seed in range(8):

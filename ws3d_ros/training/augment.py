@@ -20,6 +20,7 @@ class Augmentation:
         scale: largest relative change of size.
         tilt_deg: largest roll and pitch.
         jitter_m: largest standard deviation of points.
+        repaint: largest standard deviation of what is added to the RGB (0..255) of each thing.
         no_color: chance that all colours are unknown (LiDAR).
         no_normal: chance that all normals are unknown.
         keep: smallest share of points that is kept.
@@ -29,6 +30,7 @@ class Augmentation:
     scale: float = 0.1
     tilt_deg: float = 2.0
     jitter_m: float = 0.01
+    repaint: float = 40.0
     no_color: float = 0.3
     no_normal: float = 0.1
     keep: float = 0.7
@@ -103,10 +105,12 @@ def _recolor(cloud: LabelledCloud, how: Augmentation, rng: np.random.Generator) 
     if color is None or rng.random() < how.no_color:
         color = None
     else:
-        # Exposure and white balance of another camera, and the noise of its pixels.
-        gain = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3)
-        color = color * gain + rng.uniform(-15.0, 15.0) + rng.normal(0.0, rng.uniform(0.0, 8.0), color.shape)
-        color = np.clip(color, 0.0, 255.0).astype(np.uint8)
+        # Exposure and white balance of another camera, other paint on each thing, and pixel noise.
+        gain = rng.uniform(0.7, 1.5) * rng.uniform(0.9, 1.1, 3)
+        things, thing = np.unique(cloud.instance, return_inverse=True)
+        paint = rng.normal(0.0, rng.uniform(0.0, how.repaint), (len(things), 3))
+        noise = rng.normal(0.0, rng.uniform(0.0, 8.0), color.shape)
+        color = np.clip(color * gain + paint[thing] + noise, 0.0, 255.0).astype(np.uint8)
     if normal is None or rng.random() < how.no_normal:
         normal = None
     else:
