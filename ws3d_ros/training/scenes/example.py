@@ -154,10 +154,13 @@ def _see_by_camera(
     focal = WIDTH * rng.uniform(0.7, 1.0)
     camera = Pinhole(WIDTH, HEIGHT, focal, focal, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
     errors = _depth_errors(focal, rng)
-    gain = rng.uniform(0.8, 1.5) * rng.uniform(0.9, 1.1, 3)
+    bright, tint = rng.uniform(80.0, 165.0), rng.uniform(0.9, 1.1, 3)
+    gain = np.ones(3)
     voxels = _map(votes.voxel_size_m, max_depth_m=errors.max_m)
     for stamp, pose in enumerate(camera_poses(scene, rng), start=1):
         view = viewer.view(camera, pose)
+        if stamp == 1:  # cameras choose their exposure
+            gain = tint * np.clip(bright / max(float(view.color.mean()), 1.0), 0.5, 2.5)
         depth_m = depth_camera(view, camera, rng, errors).astype(np.float32) / 1000.0
         exposed = view.color * (gain * rng.normal(1.0, 0.04)) + rng.normal(0.0, 4.0, view.color.shape)
         color = torch.from_numpy(exposed.clip(0, 255).astype(np.uint8))

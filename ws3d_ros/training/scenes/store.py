@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ws3d_ros.training.scenes.example import USUAL, Example, Options, make_example
 from ws3d_ros.training.scenes.furniture import catalogue
 
-VERSION = 2
+VERSION = 3
 """To be raised whenever a seed gives another example than before: older files are then made anew."""
 
 _AS_STORED = {"coords": np.int32, "normal": np.float16, "name": np.int16, "instance": np.int16}
