@@ -117,6 +117,8 @@ def test_worse_cameras_err_more_and_lose_the_dark_and_the_steep() -> None:
 
 def test_every_name_has_a_kind_and_no_synonym_misleads() -> None:
     assert set(CATEGORY) == set(SYNONYMS) == set(NAMES)
+    words = [word for synonyms in SYNONYMS.values() for word in synonyms]
+    assert len(words) == len(set(words)), "one word for two names teaches nothing"
     for name, synonyms in SYNONYMS.items():
         assert name not in synonyms
         # Another thing's name as a synonym would teach that the two are one.

@@ -64,7 +64,7 @@ MEANINGS: dict[str, Meaning] = _table(
     toaster: kitchen appliance: bread toaster
     kettle: kitchen appliance: water kettle, teapot
     sink: bathroom fixture: washbasin, basin, wash basin, kitchen sink
-    toilet: bathroom fixture: lavatory, toilet bowl, commode
+    toilet: bathroom fixture: lavatory, toilet bowl
     bidet: bathroom fixture: bidet bowl
     bathtub: bathroom fixture: bath, tub
     shower: bathroom fixture: shower cabin, shower stall
@@ -81,7 +81,7 @@ MEANINGS: dict[str, Meaning] = _table(
     boiler: heating: water heater
     fireplace: heating: chimney fireplace, hearth
     lamp: lamp: table lamp, desk lamp, light
-    floor lamp: lamp: standing lamp, lamp
+    floor lamp: lamp: standing lamp
     ceiling lamp: lamp: hanging lamp, pendant lamp, chandelier, ceiling light
     wall lamp: lamp: sconce, wall light
     plant: plant: potted plant, houseplant, indoor plant
