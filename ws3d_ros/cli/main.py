@@ -15,6 +15,7 @@ import typer
 from ws3d_ros.cli.demo import demo
 from ws3d_ros.cli.evaluate import evaluate
 from ws3d_ros.cli.import_weights import import_weights
+from ws3d_ros.cli.label import label
 from ws3d_ros.cli.play import play
 from ws3d_ros.cli.pretrain import pretrain
 from ws3d_ros.cli.render_scene import render_scene
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(play)
 app.command()(evaluate)
+app.command()(label)
 app.command()(import_weights)
 app.command()(pretrain)
 app.command("render-scene")(render_scene)
