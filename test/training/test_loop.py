@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -141,4 +142,4 @@ def test_the_rate_rises_then_falls() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert rates.index(max(rates)) in range(8, 11)
     assert rates[-1] < 0.02
-    assert all(later <= earlier for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
