@@ -20,7 +20,7 @@ def test_voxels_carry_the_majority_of_their_points() -> None:
     votes: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
     for index, cloud in enumerate(clouds):
         for cell, label in zip(np.floor(cloud.points_m / 0.3).astype(int), cloud.label, strict=True):
-            votes[index, *cell.tolist()][int(label)] += 1
+            votes[(index, *cell.tolist())][int(label)] += 1
     cells = [tuple(row) for row in batch.voxels.coords.tolist()]
     assert cells == sorted(votes)
     for cell, name in zip(cells, batch.name.tolist(), strict=True):
