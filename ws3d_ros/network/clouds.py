@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from ws3d_ros.alignment.neighbours import neighbour_table
 from ws3d_ros.alignment.regularise import NETWORK_TRUST, affinity, smooth
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.namer import Namer
+from ws3d_ros.reconstruction.normals import estimate_normals
 from ws3d_ros.reconstruction.voxelise import voxelise
 
 LONELY_SHARE = 0.5
@@ -51,7 +52,7 @@ def name_cloud(
     Args:
         points_m: (N, 3) float32, finite, z up.
         color: (N, 3) float32 RGB in 0..255, NaN where unknown; or None.
-        normal: (N, 3) float32 unit, towards the sensor, 0 where unknown; or None.
+        normal: (N, 3) float32 unit, towards the sensor, 0 where unknown; if None, they are estimated.
         sweeps: of smoothing among neighbours.
         unknown_below: labels with less confidence become unknown.
 
@@ -60,6 +61,8 @@ def name_cloud(
         NotFiniteError: if the network's answer is not finite.
     """
     window, row = voxelise(points_m, color, normal, namer.voxel_size_m)
+    if normal is None:
+        window = replace(window, normal=estimate_normals(window.points_m))
     table = neighbour_table(window.keys)
     probability = namer.probabilities(window, namer.embed(vocabulary))
     if sweeps:

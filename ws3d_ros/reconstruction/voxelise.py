@@ -45,13 +45,20 @@ def voxelise(
     # Sums within a voxel are of offsets from its corner, which keeps them exact far away from 0.
     corner = cells.float() * voxel_size_m
     mean = corner + total(points_m - corner[row]) / points[:, None]
+    mean_color, mean_normal = torch.full_like(mean, torch.nan), torch.zeros_like(mean)
+    if color is not None:
+        known = (~color.isnan()).all(dim=1)
+        painted = torch.zeros(count, device=mean.device).index_add_(0, row, known.float())
+        mean_color = total(torch.where(known[:, None], color, 0.0)) / painted[:, None]  # 0 / 0: unknown
+    if normal is not None:
+        mean_normal = normalize(total(normal), dim=1)
     window = Window(
         voxel_size_m=voxel_size_m,
         stamp_ns=0,
         keys=pack_keys(cells),
         points_m=mean,
-        color=torch.full_like(mean, torch.nan),
-        normal=torch.zeros_like(mean),
+        color=mean_color,
+        normal=mean_normal,
         weight=points,
         feature=torch.zeros(count, 0, dtype=torch.float16, device=mean.device),
         feature_weight=torch.zeros(count, device=mean.device),
@@ -59,11 +66,4 @@ def voxelise(
         confidence=torch.zeros(count, dtype=torch.float16, device=mean.device),
         instance=torch.zeros(count, dtype=torch.int32, device=mean.device),
     )
-    if color is not None:
-        known = (~color.isnan()).all(dim=1)
-        painted = torch.zeros(count, device=mean.device).index_add_(0, row, known.float())
-        # 0 / 0 is NaN: unknown.
-        window.color.copy_(total(torch.where(known[:, None], color, 0.0)) / painted[:, None])
-    if normal is not None:
-        window.normal.copy_(normalize(total(normal), dim=1))
     return window, row
