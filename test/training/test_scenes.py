@@ -18,7 +18,7 @@ from ws3d_ros.training.scenes.furnish import Furnisher
 from ws3d_ros.training.scenes.kinds import KINDS
 from ws3d_ros.training.scenes.mesh import box, join
 from ws3d_ros.training.scenes.render import Renderer, RendererMissingError
-from ws3d_ros.training.scenes.room import make_scene
+from ws3d_ros.training.scenes.room import _door, make_scene
 from ws3d_ros.training.scenes.scene import Room, Scene, Thing
 from ws3d_ros.training.scenes.sensing import depth_camera, lidar_sweep
 from ws3d_ros.training.scenes.trajectory import camera_pose, free_space, random_pose, walk
@@ -255,3 +255,13 @@ def test_box_normals_point_outwards() -> None:
     edges = np.diff(mesh.position_m.reshape(-1, 3, 3), axis=1)
     area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
     assert area.sum() == pytest.approx(2 * (2 * 4 + 4 * 6 + 2 * 6))
+
+
+@needs_furniture
+@pytest.mark.parametrize("width_m", [0.5, 0.9, 1.1, 2.0])
+def test_a_door_fits_its_wall_or_is_left_out(width_m: float) -> None:
+    hallway = Room("hallway", (0.0, 0.0), (width_m, 4.0), 2.5)
+    for seed in range(20):
+        for opening in _door(np.random.default_rng(seed), hallway, "north"):
+            assert 0.0 < opening.start_m
+            assert opening.start_m + opening.width_m < width_m

@@ -228,7 +228,10 @@ def _windows(rng: np.random.Generator, room: Room, side: str) -> list[Opening]:
 
 
 def _door(rng: np.random.Generator, room: Room, side: str) -> list[Opening]:
-    choice = by_word()["door"]
+    widest_m = _length(room, side) - 0.3
+    choice = [model for model in by_word()["door"] if model.size_m[0] <= widest_m]
+    if not choice:
+        return []
     model = choice[rng.integers(len(choice))]
     start = float(rng.uniform(0.15, _length(room, side) - model.size_m[0] - 0.15))
     return [Opening(start, model.size_m[0], 0.0, model.size_m[2], model)]
