@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ws3d_ros.cli.judging import judge, map_sequence, score_labels, score_objects
@@ -167,7 +168,7 @@ def evaluate_cloud(
         unseen = numbers_of(novel, read_names(names)) if novel else []
         judged = judge_cloud(cloud, labels, names, from_mapping(settings))
     except (OSError, ValueError, NetworkError) as error:
-        console.print(f"[red]{error}", soft_wrap=True)
+        console.print(f"[red]{escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from error
     result, extra = score_cloud(judged)
     classes = judged.vocabulary.names

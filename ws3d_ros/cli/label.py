@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ws3d_ros.config import Config, ConfigError, from_mapping
@@ -59,9 +60,10 @@ def label(
 ) -> None:
     """Names every point of a cloud, by shape and, where there is one, by colour.
 
-    Coordinates are metres, z is up; neither ROS, images nor poses are needed. OUT has the points of CLOUD
-    in their order: x y z, red green blue of the name, label (0 unknown, i the i-th name), confidence.
-    Its header lists the names. Points that are NaN stay, as unknown.
+    Coordinates are metres, z is up; neither ROS, images nor poses are needed. Where the cloud has no
+    normals, they are estimated. OUT has the points of CLOUD in their order: x y z, red green blue of the
+    name, label (0 unknown, i the i-th name), confidence. Its header lists the names. Points that are NaN
+    stay, as unknown. PCD, LAS and LAZ need pip install 'ws3d_ros\\[clouds]'.
 
     Examples:
 
@@ -72,6 +74,8 @@ def label(
     try:
         if out.suffix.lower() != ".ply":
             raise CloudFileError(f"{out}: the output is a .ply")
+        for path in (out, json_file or out):  # now, not after the work
+            path.parent.mkdir(parents=True, exist_ok=True)
         words = Vocabulary.load(vocabulary)
         config = config_of(checkpoint, smooth)
         with console.status(f"reading {cloud_file}"):
@@ -87,14 +91,12 @@ def label(
         }
         palette = np.vstack([[words.unknown_color], words.colors]).astype(np.uint8)
         names = [f"label {i} {name}" for i, name in enumerate(("unknown", *words.names))]
-        out.parent.mkdir(parents=True, exist_ok=True)
         color = palette[labelled.label]
         write_labelled_ply(out, cloud, color, labelled.label, labelled.confidence, names)
         if json_file is not None:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
             json_file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     except (CloudFileError, VocabularyError, ConfigError, NetworkError, OSError) as error:
-        console.print(f"[red]{error}", soft_wrap=True)
+        console.print(f"[red]{escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from error
     console.print(table_of(report))
     console.print(f"labelled cloud in {out}")
@@ -211,5 +213,5 @@ def table_of(report: dict[str, Any]) -> Table:
     for row in sorted(report["labels"], key=lambda row: -row["points"]):
         if row["points"]:
             share = row["points"] / report["points"]
-            table.add_row(row["name"], str(row["points"]), f"{share:.1%}", f"{row['confidence']:.2f}")
+            table.add_row(escape(row["name"]), str(row["points"]), f"{share:.1%}", f"{row['confidence']:.2f}")
     return table
