@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -65,3 +66,15 @@ def test_offsets_lead_to_the_middle_of_the_box() -> None:
     middle = torch.tensor([2.0, 1.0, 0.0]) * 0.5
     torch.testing.assert_close(got[:3] + coords[:3, 1:] * 0.5, middle.expand(3, 3))
     assert bool(got[3].isnan().all())
+
+
+def test_a_few_labels_are_not_outvoted_by_points_without_one() -> None:
+    cloud = room(0, 800)
+    few = np.full(800, -1)
+    few[::100] = cloud.label[::100]
+    cloud = replace(cloud, label=few, region=np.arange(800) // 400)
+    batch = make_batch([cloud, cloud], ("color",), 0.3, TorchBackend(), sparse=True)
+    named = {tuple(cell) for cell in batch.voxels.coords[batch.name >= 0].tolist()}
+    cells = np.floor(cloud.points_m[::100] / 0.3).astype(int).tolist()
+    assert named == {(scene, *cell) for scene in (0, 1) for cell in cells}
+    assert set(batch.region.tolist()) == {0, 1, 2, 3}

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ws3d_ros.training.recipe import SHIPPED, Recipe, RecipeError, load_recipe
+from ws3d_ros.training.recipe import SHIPPED, FineRecipe, Recipe, RecipeError, load_recipe, write_recipe
+
+KIND = {"finetune": FineRecipe}
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_load_and_leave_nothing_unsaid(path: Path) -> None:
-    recipe, text = load_recipe(path.stem)
+    recipe, text = load_recipe(path.stem, KIND.get(path.stem, Recipe))
     written = yaml.safe_load(text)
-    for group in dataclasses.fields(Recipe):
+    for group in dataclasses.fields(recipe):
         value = getattr(recipe, group.name)
         if dataclasses.is_dataclass(value):
             assert set(written[group.name]) == {leaf.name for leaf in dataclasses.fields(value)}
@@ -46,3 +48,27 @@ def test_faults_are_named(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_recipe_lists_the_shipped_ones() -> None:
     with pytest.raises(RecipeError, match="default"):
         load_recipe("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("labels: {scene_share: 0}", "scene_share must be above 0"),
+        ("labels: {points: -1}", "must be 0 or more"),
+        ("contrast: {thresholds: []}", "needs a threshold"),
+        ("contrast: {thresholds: [high]}", "must be a list of numbers"),
+        ("terms: {point: 1.0, region: 0.5}", "terms: unknown entry 'region'"),
+    ],
+)
+def test_faults_of_fine_tuning_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(path), FineRecipe)
+
+
+def test_a_written_recipe_is_read_as_it_was(tmp_path: Path) -> None:
+    recipe = FineRecipe(seed=3, source="s3dis:/data")
+    path = tmp_path / "mine.yaml"
+    path.write_text(write_recipe(recipe))
+    assert load_recipe(str(path), FineRecipe)[0] == recipe

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 
 import torch
+from clouds import room
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws3d_ros.training.regions import over_segment, spread_labels
+from ws3d_ros.training.regions import cloud_regions, over_segment, region_graph, spread_labels
 
 
 def corner(size: int = 12) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -77,3 +78,40 @@ def test_labels_spread_over_their_region_by_majority() -> None:
     label = torch.tensor([3, 1, 1, -1, 2, -1])
     assert spread_labels(region, 3, label).tolist() == [1, 2, -1]
     assert spread_labels(region, 3, torch.full((6,), -1)).tolist() == [-1, -1, -1]
+
+
+def test_a_soft_crease_does_not_join_whole_surfaces() -> None:
+    """Along one stretch of the crease normals turn softly, as those of a map do; single links leak there."""
+    coords, color, normal = corner(40)
+    soft = (coords[:, 1] < 3) & (coords[:, 2] + coords[:, 3] < 12)
+    angle = (torch.pi / 2) * (0.5 + (coords[:, 3] - coords[:, 2]).float() / 24)
+    turned = torch.stack([torch.zeros(len(coords)), torch.sin(angle), torch.cos(angle)], 1)
+    normal = torch.where(soft[:, None], turned, normal)
+    on_wall = (coords[:, 3] > 0).long()
+    leaking = over_segment(coords, color, normal, patch=1000)
+    regions = over_segment(coords, color, normal)
+
+    def purity(of_voxel: torch.Tensor, count: int) -> float:
+        return float((spread_labels(of_voxel, count, on_wall)[of_voxel] == on_wall).float().mean())
+
+    assert leaking.count == 1
+    assert regions.count < 40
+    assert purity(regions.of_voxel, regions.count) > 0.95
+    # A patch is one piece: its voxels touch each other.
+    for number in range(regions.count):
+        inside = regions.of_voxel == number
+        alone = over_segment(coords[inside], color[inside], normal[inside] * 0, smallest=1, patch=1000)
+        assert alone.count == 1
+
+
+def test_regions_of_points_are_those_of_their_voxels_and_keep_their_borders() -> None:
+    cloud = room(0, 3000)
+    region = cloud_regions(cloud, 0.15)
+    assert region.shape == (3000,)
+    cells = [tuple(cell) for cell in (cloud.points_m / 0.15).astype(int).tolist()]
+    assert len({*zip(cells, region.tolist(), strict=True)}) == len(set(cells))
+    coords, color, normal = corner()
+    cut = over_segment(coords, color, normal)
+    again = region_graph(coords, cut.of_voxel * 7 + 3)
+    assert torch.equal(again.of_voxel, cut.of_voxel)
+    assert torch.equal(again.edges, cut.edges)

@@ -49,7 +49,7 @@ def test_queues_keep_the_newest() -> None:
     kept = {tuple(v) for v in queues.vectors[1].tolist()}
     assert kept == {tuple(v) for v in vectors[1:4].tolist()}
     again = ClassQueues(2, 3, 4)
-    again.restore(queues.state())
+    again.load_state_dict(queues.state_dict())
     again.push(vectors[:1], torch.tensor([1]))
     assert again.filled.tolist() == [1, 3]
 

@@ -14,6 +14,7 @@ import typer
 
 from ws3d_ros.cli.demo import demo
 from ws3d_ros.cli.evaluate import evaluate
+from ws3d_ros.cli.finetune import finetune
 from ws3d_ros.cli.import_weights import import_weights
 from ws3d_ros.cli.label import label
 from ws3d_ros.cli.play import play
@@ -32,6 +33,7 @@ app.command()(evaluate)
 app.command()(label)
 app.command()(import_weights)
 app.command()(pretrain)
+app.command()(finetune)
 app.command("render-scene")(render_scene)
 
 

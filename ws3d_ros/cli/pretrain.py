@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ws3d_ros.cli.clouds import procedural
 from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_model
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.backends.choose import choose_backend
 from ws3d_ros.network.student import Student
-from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
 from ws3d_ros.training.loop import train
 from ws3d_ros.training.pretrain import Clouds, Pretraining, new_student, zero_shot
 from ws3d_ros.training.recipe import Recipe, load_recipe
@@ -26,8 +25,6 @@ from ws3d_ros.training.words import Encode, WordBook
 
 console = Console()
 LICENCE = "Apache-2.0; trained on renderings of Sweet Home 3D furniture (CC-BY 3.0 and CC0)"
-HELD_OUT_FROM = 1_000_000
-"""Seeds of scenes that are never trained on."""
 
 
 def pretrain(
@@ -46,7 +43,8 @@ def pretrain(
         plan, text = load_recipe(recipe)
         run = RunFolder(out, text)
         encode = SentenceEncoder(find_sentence_model(None)).encode
-        words, clouds, held_out = _procedural(plan, scenes, encode)
+        _, clouds, held_out = procedural(plan.data, plan.student.voxel_size_m, scenes, console)
+        words = _word_book(encode)
         student = new_student(plan, words, SPACE, LICENCE).to(device)
         _train(plan, student, words.to(device), clouds, held_out, run)
     except (ValueError, RuntimeError) as error:
@@ -54,24 +52,10 @@ def pretrain(
         raise typer.Exit(2) from error
 
 
-def _procedural(plan: Recipe, folder: Path, encode: Encode) -> tuple[WordBook, Clouds, Clouds]:
-    """Names, scenes to train on and scenes to score on; made where they are not there yet."""
-    try:  # an extra: robots do without
-        from ws3d_ros.training.scenes.example import Options
-        from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS
-        from ws3d_ros.training.scenes.store import load_example, make_examples
-    except ImportError as error:
-        raise ValueError(f"procedural scenes need more: pip install 'ws3d_ros[scenes]' ({error})") from error
+def _word_book(encode: Encode) -> WordBook:
+    from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS  # an extra: robots do without
 
-    def load(path: Path) -> LabelledCloud:
-        return load_example(path).labelled_cloud()
-
-    options = Options(voxel_size_m=plan.student.voxel_size_m)
-    parts = []
-    for first, count in ((0, plan.data.scenes), (HELD_OUT_FROM, plan.data.held_out)):
-        paths = make_examples(range(first, first + count), folder, options, console=console)
-        parts.append([partial(load, path) for path in paths])
-    return WordBook(NAMES, SYNONYMS, CATEGORY, encode), parts[0], parts[1]
+    return WordBook(NAMES, SYNONYMS, CATEGORY, encode)
 
 
 def _train(

@@ -69,6 +69,7 @@ def take(cloud: LabelledCloud, rows: np.ndarray) -> LabelledCloud:
         normal=None if cloud.normal is None else cloud.normal[rows],
         label=cloud.label[rows],
         instance=cloud.instance[rows],
+        region=None if cloud.region is None else cloud.region[rows],
     )
 
 

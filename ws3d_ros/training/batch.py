@@ -30,6 +30,7 @@ class Batch:
         boundary: (N, 2) float32: a neighbour is of another class, of another thing; NaN where the
             voxel is of none.
         offset_m: (N, 3) float32 from the voxel to the middle of its thing's box; NaN for none.
+        region: (N,) int64 patch of surface, numbered as ``instance``; -1 where clouds are not cut.
     """
 
     voxels: SparseTensor
@@ -38,6 +39,7 @@ class Batch:
     instance: Tensor
     boundary: Tensor
     offset_m: Tensor
+    region: Tensor
 
 
 def make_batch(
@@ -46,6 +48,7 @@ def make_batch(
     voxel_size_m: float,
     backend: Backend,
     device: torch.device = CPU,
+    sparse: bool = False,
 ) -> Batch:
     """Voxelises the clouds side by side.
 
@@ -55,9 +58,10 @@ def make_batch(
         voxel_size_m: edge of a voxel.
         backend: that will convolve.
         device: where the batch is wanted.
+        sparse: labels are few: points without one have no say in what their voxel is.
     """
-    coords, features, names, instances = [], [], [], []
-    things = 0
+    coords, features, names, instances, regions = [], [], [], [], []
+    things = patches = 0
     for index, cloud in enumerate(clouds):
         cells = torch.from_numpy(np.floor(cloud.points_m / voxel_size_m)).long()
         coords.append(torch.cat([torch.full((len(cells), 1), index), cells], dim=1))
@@ -66,12 +70,20 @@ def make_batch(
         normal = torch.from_numpy(np.zeros_like(unknown) if cloud.normal is None else cloud.normal).float()
         features.append(input_features(inputs, color, normal))
         names.append(torch.from_numpy(cloud.label).long())
-        ids, thing = np.unique(cloud.instance, return_inverse=True)
-        instances.append(torch.from_numpy(np.where(cloud.instance < 0, NONE, thing + things)))
-        things += len(ids)
+        instance, count = _renumbered(cloud.instance, things)
+        instances.append(instance)
+        things += count
+        uncut = np.full(len(cloud), NONE)
+        region, count = _renumbered(uncut if cloud.region is None else cloud.region, patches)
+        regions.append(region)
+        patches += count
     voxels, cell = sparse_tensor(torch.cat(coords).to(device), torch.cat(features).to(device), backend)
-    name = majority(torch.cat(names).to(device), cell, len(voxels.features))
-    instance = majority(torch.cat(instances).to(device), cell, len(voxels.features))
+    count = len(voxels.features)
+    name, said = torch.cat(names).to(device), cell
+    if sparse:
+        name, said = name[name >= 0], cell[name >= 0]
+    name = majority(name, said, count)
+    instance = majority(torch.cat(instances).to(device), cell, count)
     return Batch(
         voxels,
         voxels.coords[:, 0],
@@ -79,7 +91,14 @@ def make_batch(
         instance,
         boundaries(voxels.coords, name, instance),
         offsets(voxels.coords, instance, voxel_size_m),
+        majority(torch.cat(regions).to(device), cell, count),
     )
+
+
+def _renumbered(value: np.ndarray, first: int) -> tuple[Tensor, int]:
+    """Numbers from ``first`` on instead of whatever there is, -1 for what is negative; how many there are."""
+    ids, place = np.unique(value, return_inverse=True)
+    return torch.from_numpy(np.where(value < 0, NONE, place + first)), len(ids)
 
 
 def majority(value: Tensor, cell: Tensor, cells: int) -> Tensor:

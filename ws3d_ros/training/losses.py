@@ -27,6 +27,12 @@ def point_alignment(logits: Tensor, name: Tensor, weight: Tensor) -> Tensor:
     return cross_entropy(logits, name, weight, ignore_index=NONE)
 
 
+def lift_rare(name: Tensor, classes: int) -> Tensor:
+    """(C,) weights that fall with the root of how often a class is in the batch; bounded for a few voxels."""
+    count = torch.bincount(name[name >= 0], minlength=classes).float()
+    return (count + 200.0).rsqrt()
+
+
 def region_means(values: Tensor, region: Tensor, regions: int) -> Tensor:
     """(R, D) mean of ``values`` (N, D) over the rows of each region; ``region`` (N,) from 0 to R - 1."""
     total = values.new_zeros(regions, values.shape[1]).index_add(0, region, values)

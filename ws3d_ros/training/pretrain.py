@@ -83,14 +83,14 @@ class Pretraining:
         terms = {
             "point": weight.point
             * losses.point_alignment(
-                scale * embedding @ words.T, batch.name, _lift_rare(batch.name, len(words))
+                scale * embedding @ words.T, batch.name, losses.lift_rare(batch.name, len(words))
             )
         }
         if weight.category:
             category = torch.where(batch.name >= 0, self._words.category_of[batch.name], NONE)
             logits = scale * embedding @ self._words.categories.T
             terms["category"] = weight.category * losses.point_alignment(
-                logits, category, _lift_rare(category, len(self._words.categories))
+                logits, category, losses.lift_rare(category, len(self._words.categories))
             )
         if weight.region:
             terms["region"] = weight.region * losses.region_alignment(
@@ -134,9 +134,3 @@ def zero_shot(
         said = (normalize(student(batch.voxels).embedding.float(), dim=1) @ vectors.T).argmax(1)
         confusion += confusion_matrix(batch.name + 1, said + 1, len(vectors))
     return scores(confusion)
-
-
-def _lift_rare(name: Tensor, classes: int) -> Tensor:
-    """(C,) weights that fall with the root of how often a class is in the batch; bounded for a few voxels."""
-    count = torch.bincount(name[name >= 0], minlength=classes).float()
-    return (count + 200.0).rsqrt()

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 
@@ -79,8 +79,90 @@ class Recipe:
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=4000))
 
 
-def load_recipe(name: str) -> tuple[Recipe, str]:
+@dataclass(frozen=True)
+class FewLabels:
+    """How few labels there are, see ``protocols``.
+
+    Attributes:
+        points: labelled points of a labelled scene; 0 for all of them.
+        scene_share: share of the scenes that have labels at all.
+        novel: classes that never get a label.
+    """
+
+    points: int = 20
+    scene_share: float = 1.0
+    novel: int = 0
+
+
+@dataclass(frozen=True)
+class WeakTerms:
+    """Weights of the losses of fine-tuning; 0 leaves one out.
+
+    Attributes:
+        point: labelled voxels and their class.
+        word: labelled voxels and the word of their class, among the words of classes that have labels.
+        boundary, offset: as far as the labels tell.
+        energy: of the graph of regions; ``smooth`` and ``sure`` weigh its terms, see ``weak.energy``.
+        contrast: regions against the queues of classes.
+        distillation: words of the student against those of the student it started as.
+    """
+
+    point: float = 1.0
+    word: float = 0.5
+    boundary: float = 0.3
+    offset: float = 0.2
+    energy: float = 0.5
+    smooth: float = 0.5
+    sure: float = 0.05
+    contrast: float = 0.1
+    distillation: float = 0.5
+
+
+@dataclass(frozen=True)
+class ContrastRecipe:
+    """Contrast of regions.
+
+    Attributes:
+        thresholds: how likely a guess must be to count as a label, one for each stage of equal length.
+        queue: vectors kept of each class.
+        temperature: of the cosines.
+    """
+
+    thresholds: tuple[float, ...] = (0.95, 0.9, 0.8)
+    queue: int = 32
+    temperature: float = 0.1
+
+
+@dataclass(frozen=True)
+class FineRecipe:
+    """Everything that a run of fine-tuning depends on.
+
+    Attributes:
+        start: checkpoint of a pre-trained student, whose network then is the student's; "" from scratch.
+        source: ``procedural``, or a data set as ``KIND:PATH``.
+    """
+
+    seed: int = 0
+    start: str = ""
+    source: str = "procedural"
+    student: StudentRecipe = field(default_factory=StudentRecipe)
+    data: DataRecipe = field(default_factory=lambda: DataRecipe(scenes=100))
+    labels: FewLabels = field(default_factory=FewLabels)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    terms: WeakTerms = field(default_factory=WeakTerms)
+    contrast: ContrastRecipe = field(default_factory=ContrastRecipe)
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=600, learning_rate=1e-3))
+
+
+AnyRecipe = TypeVar("AnyRecipe", Recipe, FineRecipe)
+
+
+def load_recipe(name: str, tree: type[AnyRecipe] = Recipe) -> tuple[AnyRecipe, str]:  # type: ignore[assignment]
     """A recipe by the name of a shipped one or by its path, and its text.
+
+    Args:
+        name: see above.
+        tree: of what kind: :class:`Recipe` or :class:`FineRecipe`.
 
     Raises:
         RecipeError: if it is not there, or an entry is unknown or does not fit.
@@ -93,14 +175,25 @@ def load_recipe(name: str) -> tuple[Recipe, str]:
         raise RecipeError(f"there is no recipe '{name}'; give a YAML file, or one of: {shipped}")
     text = path.read_text()
     try:
-        recipe = _read(Recipe, yaml.safe_load(text) or {}, str(path))
+        recipe = _read(tree, yaml.safe_load(text) or {}, str(path))
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not YAML: {error}") from error
     check(recipe, str(path))
     return recipe, text
 
 
-def check(recipe: Recipe, where: str) -> None:
+def write_recipe(recipe: Recipe | FineRecipe) -> str:
+    """YAML of every entry, as :func:`load_recipe` reads it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    return yaml.safe_dump(plain(dataclasses.asdict(recipe)), sort_keys=False)
+
+
+def check(recipe: Recipe | FineRecipe, where: str) -> None:
     """Raises RecipeError for what cannot be trained."""
     student = recipe.student
     if student.architecture not in ARCHITECTURES:
@@ -110,6 +203,13 @@ def check(recipe: Recipe, where: str) -> None:
         raise RecipeError(f"{where}: student.inputs must be out of {', '.join(CHANNELS)}")
     if recipe.data.clouds < 2:
         raise RecipeError(f"{where}: data.clouds must be 2 or more: batch norms need several scenes")
+    if isinstance(recipe, FineRecipe):
+        if not 0.0 < recipe.labels.scene_share <= 1.0:
+            raise RecipeError(f"{where}: labels.scene_share must be above 0 and at most 1")
+        if recipe.labels.points < 0 or recipe.labels.novel < 0:
+            raise RecipeError(f"{where}: labels.points and labels.novel must be 0 or more")
+        if not recipe.contrast.thresholds or recipe.contrast.queue < 1:
+            raise RecipeError(f"{where}: contrast needs a threshold and a queue of 1 or more")
 
 
 def _read(tree: type[Tree], values: Any, where: str) -> Tree:
@@ -126,9 +226,10 @@ def _read(tree: type[Tree], values: Any, where: str) -> Tree:
         kind, place = hints[name], f"{where}: {name}"
         if dataclasses.is_dataclass(kind):
             taken[name] = _read(kind, value, place)  # type: ignore[type-var,arg-type]
-        elif kind == tuple[str, ...]:
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise RecipeError(f"{place} must be a list of words, not {value!r}")
+        elif kind in (tuple[str, ...], tuple[float, ...]):
+            item, what = get_args(kind)[0], {str: "words", float: "numbers"}[get_args(kind)[0]]
+            if not isinstance(value, list) or not all(isinstance(each, item) for each in value):
+                raise RecipeError(f"{place} must be a list of {what}, not {value!r}")
             taken[name] = tuple(value)
         else:
             value = float(value) if kind is float and type(value) is int else value

@@ -22,6 +22,7 @@ class LabelledCloud:
         label: (N,) int64, index into ``class_names``, -1 where the class is unknown or is not scored.
         instance: (N,) int64, equal for points of one thing, -1 where there is none.
         class_names: names of the classes, usable as a vocabulary.
+        region: (N,) int64 patch of surface, from 0 (``regions.cloud_regions``), where it was cut.
 
     Raises:
         ValueError: when lengths, shapes or types do not fit, or a label has no name.
@@ -34,6 +35,7 @@ class LabelledCloud:
     label: np.ndarray
     instance: np.ndarray
     class_names: tuple[str, ...]
+    region: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.points_m)
@@ -43,6 +45,7 @@ class LabelledCloud:
             ("normal", self.normal, (count, 3), np.float32),
             ("label", self.label, (count,), np.int64),
             ("instance", self.instance, (count,), np.int64),
+            ("region", self.region, (count,), np.int64),
         )
         for name, array, shape, kind in expected:
             if array is not None and (array.shape != shape or array.dtype != kind):
