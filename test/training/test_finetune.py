@@ -193,6 +193,9 @@ def test_heads_of_the_start_are_kept_and_the_classes_are_new() -> None:
     assert student.spec.classes == NAMES
     assert torch.equal(student.heads.projector.weight, start.heads.projector.weight)
     assert student.heads.classes.weight.shape[0] == 3  # type: ignore[union-attr]
+    reading = student.eval()(tuning(recipe()).draw(0).batch.voxels)
+    by_word = student.heads.word_logits(reading.embedding, torch.from_numpy(encode(list(NAMES))))
+    assert torch.equal(reading.classes.argmax(1), by_word.argmax(1))  # type: ignore[union-attr]
     same = new_student(recipe(seed=3), ("a", "b"), encode, start)
     assert torch.equal(same.heads.classes.weight, start.heads.classes.weight)  # type: ignore[union-attr]
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ws3d_ros.cli.clouds import data_set, procedural
@@ -79,7 +80,7 @@ def finetune(
         work = FineTuning(plan, student, before, clouds, encode, choose_backend("torch")).to(device)
         _train(plan, work, class_words(student, encode), held_out, run)
     except (ValueError, RuntimeError) as error:
-        console.print(f"[red]{error}")
+        console.print(f"[red]{escape(str(error))}")
         raise typer.Exit(2) from error
 
 

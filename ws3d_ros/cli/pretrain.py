@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ws3d_ros.cli.clouds import procedural
@@ -48,7 +49,7 @@ def pretrain(
         student = new_student(plan, words, SPACE, LICENCE).to(device)
         _train(plan, student, words.to(device), clouds, held_out, run)
     except (ValueError, RuntimeError) as error:
-        console.print(f"[red]{error}")
+        console.print(f"[red]{escape(str(error))}")
         raise typer.Exit(2) from error
 
 

@@ -61,6 +61,8 @@ def new_student(
 ) -> Student:
     """A student for a closed set: what ``start`` has is taken over, heads that it lacks are new.
 
+    The head of classes begins with what the words of ``start`` say of them.
+
     Args:
         recipe: its ``student`` counts without ``start``.
         names: of the classes.
@@ -81,6 +83,8 @@ def new_student(
         if start.spec.classes != names:
             known = {key: value for key, value in known.items() if not key.startswith("heads.classes")}
         student.load_state_dict(known, strict=False)
+        if start.spec.classes != names:
+            _say_words(student, class_words(student, encode))
         return student
     asked, vectors = recipe.student, torch.from_numpy(encode(list(names)))
     student = Student(
@@ -99,6 +103,17 @@ def new_student(
     )
     student.heads.word_mean.copy_(vectors.mean(0))
     return student
+
+
+@torch.no_grad()
+def _say_words(student: Student, words: Tensor) -> None:
+    """The head of classes begins by saying what the words (C, D) say, so that labels need only correct it."""
+    projector, classes = student.heads.projector, student.heads.classes
+    assert classes is not None
+    # Embeddings are about as long as the projector is strong: logits begin near the scaled cosines.
+    strength = student.heads.logit_scale / torch.linalg.matrix_norm(projector.weight)
+    classes.weight.copy_(strength * words @ projector.weight)
+    classes.bias.copy_(strength * words @ projector.bias)
 
 
 class FineTuning(nn.Module):
