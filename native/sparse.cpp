@@ -22,6 +22,7 @@ namespace {
 
 constexpr int64_t TILE_BYTES = 256 << 10;  // sums of a tile: they stay in L2 across the kernel's offsets
 constexpr int64_t PARTS = 16, PART_PAIRS = 256;  // of a weight gradient: at most; pairs an offset, at least
+constexpr int64_t CHUNKS = 8;  // of the rows, when neighbours are looked for
 constexpr double SMALL = 4e6;  // multiplications that are not worth waking a thread: some 50 µs
 
 enum Instructions { PORTABLE, AVX2, AVX512, AVX512_BF16 };
@@ -82,13 +83,34 @@ bool share(int threads, int64_t count, int64_t scratch_bytes, const Piece& piece
   return next >= count;
 }
 
+// Half of the columns of a kernel: cells with one x and y, from `step` on upwards in the numbering of
+// the cells, `depth` of them.
+struct Columns {
+  const int64_t *keys, rows, *steps, *depths, count, size;
+
+  // visit(j, row, neighbour) for every row of a chunk that has a neighbour j cells up column c. As keys
+  // ascend, so do the columns of consecutive rows: they are walked, not searched.
+  template <class Visit>
+  void walk(int64_t c, int64_t chunk, const Visit& visit) const {
+    const int64_t first = rows * chunk / CHUNKS, last = rows * (chunk + 1) / CHUNKS;
+    if (first == last) return;
+    int64_t at = std::lower_bound(keys, keys + rows, keys[first] + steps[c]) - keys;
+    for (int64_t row = first; row < last; ++row) {
+      const int64_t wanted = keys[row] + steps[c];
+      while (at < rows && keys[at] < wanted) ++at;
+      for (int64_t j = 0, up = at; j < depths[c] && up < rows; ++j)
+        if (keys[up] == wanted + j) visit(j, row, up++);
+    }
+  }
+};
+
 }  // namespace
 }  // namespace ws3d
 
 extern "C" {
 
 // Raised with every change of the functions below.
-int ws3d_version() { return 2; }
+int ws3d_version() { return 3; }
 
 // 0 portable, 1 AVX2, 2 AVX-512, 3 AVX-512 with bfloat16.
 int ws3d_best_instructions() { return ws3d::best_instructions(); }
@@ -135,6 +157,35 @@ bool ws3d_weight_gradient(int instructions, int threads, const int64_t* inputs, 
            const int64_t panel = i / volume, k = i % volume;
            kernels.add_up(job, sums + panel * parts * step, parts, step, k, panel * columns);
          });
+}
+
+// How many pieces the rows are cut into below.
+int64_t ws3d_chunks() { return ws3d::CHUNKS; }
+
+// counts[c, j, chunk]: rows of the chunk that have a neighbour j cells up column c. `size`: of j.
+void ws3d_count_neighbours(int threads, const int64_t* keys, int64_t rows, const int64_t* steps,
+                           const int64_t* depths, int64_t columns, int64_t size, int64_t* counts) {
+  const ws3d::Columns job{keys, rows, steps, depths, columns, size};
+  ws3d::share(threads, columns * ws3d::CHUNKS, 0, [&](int64_t i, char*) {
+    const int64_t c = i / ws3d::CHUNKS, chunk = i % ws3d::CHUNKS;
+    job.walk(c, chunk, [&](int64_t j, int64_t, int64_t) { ++counts[(c * size + j) * ws3d::CHUNKS + chunk]; });
+  });
+}
+
+// The pairs themselves, from places[c, j, chunk] on, and from mirrored[c, j, chunk] on the other way round.
+void ws3d_write_neighbours(int threads, const int64_t* keys, int64_t rows, const int64_t* steps,
+                           const int64_t* depths, int64_t columns, int64_t size, int64_t* places,
+                           int64_t* mirrored, int64_t* inputs, int64_t* outputs) {
+  const ws3d::Columns job{keys, rows, steps, depths, columns, size};
+  ws3d::share(threads, columns * ws3d::CHUNKS, 0, [&](int64_t i, char*) {
+    const int64_t c = i / ws3d::CHUNKS, chunk = i % ws3d::CHUNKS;
+    job.walk(c, chunk, [&](int64_t j, int64_t row, int64_t neighbour) {
+      const int64_t at = (c * size + j) * ws3d::CHUNKS + chunk;
+      const int64_t one = places[at]++, other = mirrored[at]++;
+      inputs[one] = outputs[other] = neighbour;
+      outputs[one] = inputs[other] = row;
+    });
+  });
 }
 
 }  // extern "C"

@@ -169,6 +169,26 @@ def test_a_map_backwards_keeps_its_order() -> None:
                 assert (way.outputs[begin:end].diff() > 0).all()
 
 
+@given(
+    rows=st.integers(0, 400),
+    kernel_size=st.sampled_from([3, 5]),
+    stride=st.sampled_from([1, 4]),
+    threads=st.sampled_from([1, 2, 5]),
+    extent=st.sampled_from([2, 9, 60]),
+)
+def test_neighbours_are_those_of_torch(
+    rows: int, kernel_size: int, stride: int, threads: int, extent: int
+) -> None:
+    coords = cells(rows, seed=rows, extent=extent)
+    coords[:, 1:] *= stride
+    ours = native.submanifold_map(coords, kernel_size, stride, threads)
+    theirs = submanifold_map(coords, kernel_size, stride)
+    assert ours.starts == theirs.starts
+    assert torch.equal(ours.inputs, theirs.inputs)
+    assert torch.equal(ours.outputs, theirs.outputs)
+    assert (ours.identity, ours.n_inputs) == (theirs.identity, theirs.n_inputs)
+
+
 def test_one_row() -> None:
     kernel_map = submanifold_map(torch.zeros(1, 4, dtype=torch.int64), 3, 1)
     features, weight = values(1, 5), values(27, 5, 7)

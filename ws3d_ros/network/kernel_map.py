@@ -103,7 +103,7 @@ def submanifold_map(coords: Tensor, kernel_size: int, stride: int) -> KernelMap:
     volume, centre = kernel_size**3, kernel_size**3 // 2
     row = torch.arange(rows, device=coords.device)
     pairs: list[tuple[Tensor, Tensor]] = [(row, row)] * volume
-    keys, step_x, step_y = _padded_keys(coords, stride, reach)
+    keys, step_x, step_y = padded_keys(coords, stride, reach)
     ended = torch.cat([keys, keys.new_full((1,), torch.iinfo(keys.dtype).max)])
     for dx in range(reach + 1):
         for dy in range(-reach if dx else 0, reach + 1):
@@ -140,7 +140,7 @@ def down_map(fine: Tensor, coarse: Tensor, stride: int) -> KernelMap:
     return KernelMap(order, parent[order], (0, *starts), len(fine), len(coarse))
 
 
-def _padded_keys(coords: Tensor, stride: int, reach: int) -> tuple[Tensor, int, int]:
+def padded_keys(coords: Tensor, stride: int, reach: int) -> tuple[Tensor, int, int]:
     """(N,) ascending numbers of the cells in a box padded so that no neighbour wraps; steps of x and y."""
     if len(coords) == 0:
         return coords.new_zeros(0), 1, 1

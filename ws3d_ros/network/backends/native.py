@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ws3d_ros.network.kernel_map import KernelMap
+from ws3d_ros.network.kernel_map import KernelMap, padded_keys
 
 LIBRARY = "libws3d_native.so"
-VERSION = 2
+VERSION = 3
 """Of the C interface; a library of another version is not used."""
 AVX512, AVX512_BF16 = 2, 3
 BF16_AND_FP32 = (torch.bfloat16, torch.float32)
@@ -160,6 +160,55 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.thread_time() - begin
 
 
+def can_find_neighbours(coords: Tensor) -> bool:
+    """Whether :func:`submanifold_map` takes these: on the CPU."""
+    return coords.device.type == "cpu" and library() is not None
+
+
+def submanifold_map(coords: Tensor, kernel_size: int, stride: int, threads: int | None = None) -> KernelMap:
+    """As :func:`ws3d_ros.network.kernel_map.submanifold_map`, pair by pair.
+
+    The columns of the kernel are walked beside the rows; first the pairs are counted, then written.
+    """
+    reach, rows, volume = kernel_size // 2, len(coords), kernel_size**3
+    keys, step_x, step_y = padded_keys(coords, stride, reach)
+    keys = keys.contiguous()
+    columns = [(dx, dy) for dx in range(reach + 1) for dy in range(-reach if dx else 0, reach + 1)]
+    lowest = torch.tensor([1 if column == (0, 0) else -reach for column in columns])
+    dx, dy = torch.tensor(columns).unbind(1)
+    steps, depths = dx * step_x + dy * step_y + lowest, reach + 1 - lowest
+    native = _library()
+    counts = torch.zeros(len(columns), kernel_size, native.ws3d_chunks(), dtype=torch.int64)
+    job = (
+        *(torch.get_num_threads() if threads is None else threads, keys.data_ptr(), rows),
+        *(steps.data_ptr(), depths.data_ptr(), len(columns), kernel_size),
+    )
+    native.ws3d_count_neighbours(*job, counts.data_ptr())
+
+    up = torch.arange(kernel_size)
+    offset = (dx + reach)[:, None] + kernel_size * (
+        (dy + reach)[:, None] + kernel_size * (lowest[:, None] + up + reach)
+    )
+    offset = offset.where(up < depths[:, None], volume)  # beyond the top of the own column
+    pairs = torch.zeros(volume + 1, dtype=torch.int64)
+    pairs[offset] = counts.sum(2)
+    pairs[volume] = 0
+    pairs[:volume] += pairs[:volume].flip(0)
+    pairs[volume // 2] = rows
+    starts = torch.nn.functional.pad(pairs[:volume].cumsum(0), (1, 1))
+    before = counts.cumsum(2) - counts
+    places = starts[offset][..., None] + before
+    mirrored = starts[(volume - 1 - offset).clamp(min=0)][..., None] + before
+
+    inputs, outputs = keys.new_empty(2, int(starts[volume])).unbind(0)
+    centre = int(starts[volume // 2])
+    inputs[centre : centre + rows] = outputs[centre : centre + rows] = torch.arange(rows)
+    native.ws3d_write_neighbours(
+        *job, places.data_ptr(), mirrored.data_ptr(), inputs.data_ptr(), outputs.data_ptr()
+    )
+    return KernelMap(inputs, outputs, tuple(starts[:-1].tolist()), rows, rows, volume // 2)
+
+
 def _library() -> ctypes.CDLL:
     native = library()
     assert native is not None, "ask can_convolve first"
@@ -190,4 +239,9 @@ def _declare(native: ctypes.CDLL) -> ctypes.CDLL:
     native.ws3d_convolve.argtypes = [*threads, *pairs, c_int64, c_int64, *tensors, *channels]
     native.ws3d_weight_gradient.argtypes = [*threads, *pairs, c_int64, c_int64, *tensors, *channels]
     native.ws3d_convolve.restype = native.ws3d_weight_gradient.restype = c_bool
+    columns = [c_int, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_int64]
+    native.ws3d_count_neighbours.argtypes = [*columns, c_void_p]
+    native.ws3d_write_neighbours.argtypes = [*columns, *[c_void_p] * 4]
+    native.ws3d_count_neighbours.restype = native.ws3d_write_neighbours.restype = None
+    native.ws3d_chunks.restype = c_int64
     return native

@@ -42,6 +42,8 @@ class TorchBackend:
         """As :class:`ws3d_ros.network.backends.backend.Backend` says."""
         if kernel_size == 2:
             return down_map(inputs, outputs, stride)
+        if self.use_native and native.can_find_neighbours(inputs):
+            return native.submanifold_map(inputs, kernel_size, stride)
         return submanifold_map(inputs, kernel_size, stride)
 
     def convolve(
