@@ -55,7 +55,7 @@ from ws3d_ros.network.unet import ARCHITECTURES
 OURS = ("torch", "torch bf16", "native", "native bf16")
 SINGLE = {"spconv": 1}
 """Engines that are only right with so many threads."""
-LIMITS = {"spconv": 60_000, "open3d": 60_000}
+LIMITS = {"spconv": 30_000, "open3d": 30_000}
 """Engines too slow for more voxels than these."""
 
 

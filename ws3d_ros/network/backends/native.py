@@ -15,6 +15,7 @@ from collections.abc import Callable
 from ctypes import c_bool, c_int, c_int64, c_void_p
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -239,9 +240,9 @@ def _declare(native: ctypes.CDLL) -> ctypes.CDLL:
     native.ws3d_convolve.argtypes = [*threads, *pairs, c_int64, c_int64, *tensors, *channels]
     native.ws3d_weight_gradient.argtypes = [*threads, *pairs, c_int64, c_int64, *tensors, *channels]
     native.ws3d_convolve.restype = native.ws3d_weight_gradient.restype = c_bool
-    columns = [c_int, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_int64]
-    native.ws3d_count_neighbours.argtypes = [*columns, c_void_p]
-    native.ws3d_write_neighbours.argtypes = [*columns, *[c_void_p] * 4]
+    cells: list[Any] = [c_int, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_int64]
+    native.ws3d_count_neighbours.argtypes = [*cells, c_void_p]
+    native.ws3d_write_neighbours.argtypes = [*cells, *[c_void_p] * 4]
     native.ws3d_count_neighbours.restype = native.ws3d_write_neighbours.restype = None
     native.ws3d_chunks.restype = c_int64
     return native
