@@ -38,7 +38,7 @@ demo: $(VENV)/.installed
 	$(BIN)/ws3d demo --bag "$(BAG)" --out "$(OUT)"
 
 test: $(VENV)/.installed
-	ROS_PYTHON_CHECK_FIELDS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(PYTEST_ARGS)
+	ROS_PYTHON_CHECK_FIELDS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.requirements
 	$(BIN)/ruff check .

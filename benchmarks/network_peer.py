@@ -20,6 +20,7 @@ from typing import Any
 if __name__ == "__main__":  # network.py imports this too
     os.environ["OMP_NUM_THREADS"] = sys.argv[2]
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["GOMP_SPINCOUNT"] = "2000"
     os.environ["THP_MEM_ALLOC_ENABLE"] = "1"
 
 import numpy as np

@@ -22,6 +22,7 @@ NO_BENCHMARKS = {
 
 def main() -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the node
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     failed = []
     for script in sorted(HERE.glob("*.py")):
         if script.name in NO_BENCHMARKS:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 
-# Read when torch loads. Waiting threads must not spin: the node and the encoder share the cores. Large
-# tensors on large pages: without, the kernel hands their memory out anew, 4 KiB at a time.
+# Read when torch loads, see node/main.py. Waiting threads hardly spin: node and encoder share the cores.
+# Large tensors are put on large pages: without, the kernel hands their memory out anew, 4 KiB at a time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import typer

@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 # Before torch is imported: OpenMP threads that spin while they wait steal the time of everything
-# else on a robot's computer.
+# else on a robot's computer. Some 20 µs of it are left: to sleep and wake between two operators takes
+# longer, and a network has thousands (benchmarks/README.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 # Large tensors on large pages: without, the kernel hands their memory out anew, 4 KiB at a time.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
