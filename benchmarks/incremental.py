@@ -72,7 +72,7 @@ def main() -> None:
         }
         report(name, result[name])
     if not options.quick:
-        print(save("incremental", result))
+        print(save("incremental_trained" if options.checkpoint else "incremental", result))
 
 
 def trajectory(count: int) -> tuple[str, list[Cloud]]:
@@ -94,7 +94,8 @@ def students(options: argparse.Namespace, window: Cloud) -> list[tuple[Student, 
     if options.checkpoint:
         student = checkpoint.load(options.checkpoint)
         texts = choose_text_encoder(student.spec.space, None, WEIGHTS, CPU)
-        return [(student, texts.encode_text(list(Vocabulary.load("indoor").names)))]
+        words = texts.encode_text(list(Vocabulary.load("indoor").names))
+        return [(student, student.heads.centred(words))]
     cells, color, normal = window
     place = Place("window", torch.nn.functional.pad(cells, (1, 0)), color, normal)
     generator = torch.Generator().manual_seed(1)

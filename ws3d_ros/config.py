@@ -152,7 +152,7 @@ class NetworkConfig:
     reuse: str = option(
         "fast",
         "What is kept of the last reading where the map did not change, on CPUs with the engine torch. "
-        "fast: about 0.1 % of labels differ from a full reading; exact: none; off: everything is read "
+        "fast: about 1 % of labels differ from a full reading; exact: none; off: everything is read "
         "anew, which saves 1.4 (14S) to 3.5 KB (34C) a voxel.",
         choices=("fast", "exact", "off"),
     )
