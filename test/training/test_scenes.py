@@ -263,5 +263,5 @@ def test_a_door_fits_its_wall_or_is_left_out(width_m: float) -> None:
     hallway = Room("hallway", (0.0, 0.0), (width_m, 4.0), 2.5)
     for seed in range(20):
         for opening in _door(np.random.default_rng(seed), hallway, "north"):
-            assert 0.0 < opening.start_m
+            assert opening.start_m > 0.0
             assert opening.start_m + opening.width_m < width_m

@@ -33,8 +33,8 @@ from ws3d_ros.network.student import Student
 EXACT = 0.0
 """Tolerance with which only rows that come out with the same bits are let go."""
 FAST = 0.05
-"""Tolerance with which a trained network keeps 99 % of the labels along a drive, 99.9 % where a change is in one
-place; random weights, which damp nothing, 95 % and 98 % (benchmarks/incremental.py)."""
+"""Tolerance with which a trained network keeps 99 % of the labels along a drive, 99.9 % where a change
+is in one place; random weights, which damp nothing, 95 % and 98 % (benchmarks/incremental.py)."""
 MOST_CHANGED, MOST_CHANGED_EXACT = 0.25, 0.1
 """With a larger share of changed voxels than this, a full run costs no more (benchmarks/incremental.py)."""
 
