@@ -52,16 +52,26 @@ def run(folder: Path, steps: int = 30, stop_at: int | None = None, **schedule: f
 
 
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole").state_dict()
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path; "
-        f"import test_loop; test_loop.run(Path({str(tmp_path / 'killed')!r}), stop_at=17)"
-    )
-    died = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
-    assert died.returncode == -signal.SIGKILL
-    resumed = run(tmp_path / "killed").state_dict()
-    for name, value in whole.items():
-        assert torch.equal(value, resumed[name]), name
+    """Each in a process of its own: what ran before in this one may have left another number of threads."""
+
+    def process(folder: str, stop_at: int | None = None) -> int:
+        code = (
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path; "
+            f"import test_loop; test_loop.run(Path({str(tmp_path / folder)!r}), stop_at={stop_at})"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False
+        ).returncode
+
+    assert process("whole") == 0
+    assert process("killed", stop_at=17) == -signal.SIGKILL
+    assert process("killed") == 0
+    whole, resumed = (RunFolder(tmp_path / folder, "recipe").load_state() for folder in ("whole", "killed"))
+    assert whole is not None
+    assert resumed is not None
+    assert whole["step"] == resumed["step"] == 30
+    for name, value in whole["model"].items():
+        assert torch.equal(value, resumed["model"][name]), name
     steps = [line["step"] for line in RunFolder(tmp_path / "killed", "recipe").reports() if "square" in line]
     assert steps == [5, 10, 15, 20, 25, 30]
 
@@ -142,4 +152,4 @@ def test_the_rate_rises_then_falls() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert rates.index(max(rates)) in range(8, 11)
     assert rates[-1] < 0.02
-    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[10:]))
