@@ -54,7 +54,7 @@ def region_alignment(embedding: Tensor, words: Tensor, scale: Tensor, region: Te
     if not bool(inside.any()):
         return embedding.sum() * 0.0
     ids, region = torch.unique(region[inside], return_inverse=True)
-    mean = normalize(region_means(normalize(embedding[inside], dim=1), region, len(ids)), dim=1)
+    mean = normalize(region_means(normalize(_rows(embedding, inside), dim=1), region, len(ids)), dim=1)
     of_region = torch.empty(len(ids), dtype=name.dtype, device=name.device)
     of_region[region] = name[inside]
     return cross_entropy(scale * mean @ words.T, of_region)
@@ -73,7 +73,7 @@ def scene_alignment(embedding: Tensor, words: Tensor, batch: Tensor, name: Tenso
     if not bool(known.any()):
         return embedding.sum() * 0.0
     scenes = int(batch.amax()) + 1
-    shown = region_means(normalize(embedding[known], dim=1), batch[known], scenes)
+    shown = region_means(normalize(_rows(embedding, known), dim=1), batch[known], scenes)
     told = region_means(words[name[known]], batch[known], scenes)
     present = torch.bincount(batch[known], minlength=scenes) > 0
     return (1.0 - (normalize(shown, dim=1) * normalize(told, dim=1)).sum(1))[present].mean()
@@ -104,7 +104,7 @@ def boundary(logits: Tensor, target: Tensor) -> Tensor:
     known = ~target.isnan().any(1)
     if not bool(known.any()):
         return logits.sum() * 0.0
-    logits, target = logits[known], target[known]
+    logits, target = _rows(logits, known), target[known]
     chance = torch.sigmoid(logits)
     overlap = 2.0 * (chance * target).sum(0) + 1.0
     dice = 1.0 - overlap / (chance.sum(0) + target.sum(0) + 1.0)
@@ -123,7 +123,12 @@ def offset(predicted_m: Tensor, target_m: Tensor) -> Tensor:
     known = ~target_m.isnan().any(1)
     if not bool(known.any()):
         return predicted_m.sum() * 0.0
-    predicted_m, target_m = predicted_m[known], target_m[known]
+    predicted_m, target_m = _rows(predicted_m, known), target_m[known]
     distance = (predicted_m - target_m).abs().sum(1).mean()
     turned = 1.0 - (normalize(predicted_m, dim=1) * normalize(target_m, dim=1)).sum(1).mean()
     return distance + turned
+
+
+def _rows(values: Tensor, mask: Tensor) -> Tensor:
+    """``values[mask]``, whose gradient is added by all threads: that of a mask is by one."""
+    return values.index_select(0, mask.nonzero()[:, 0])
