@@ -9,7 +9,8 @@ from clouds import room
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws3d_ros.training.regions import cloud_regions, over_segment, region_graph, spread_labels
+from ws3d_ros.instances.superpoints import over_segment, region_graph
+from ws3d_ros.training.regions import cloud_regions, spread_labels
 
 
 def corner(size: int = 12) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ws3d_ros.evaluation.metrics import base_and_novel, confusion_matrix, scores
+from ws3d_ros.instances.superpoints import Regions, region_graph
 from ws3d_ros.network.backends.backend import Backend
 from ws3d_ros.network.student import Spec, Student
 from ws3d_ros.training import losses
@@ -25,7 +26,7 @@ from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
 from ws3d_ros.training.pretrain import Clouds
 from ws3d_ros.training.protocols import hide, limited_points, limited_scenes, novel_classes
 from ws3d_ros.training.recipe import FineRecipe
-from ws3d_ros.training.regions import Regions, cloud_regions, region_graph, spread_labels
+from ws3d_ros.training.regions import cloud_regions, spread_labels
 from ws3d_ros.training.weak import ClassQueues, contrast, energy, gate, told_boundary
 from ws3d_ros.training.words import Encode
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ws3d_ros.training.regions import Regions
+from ws3d_ros.instances.superpoints import Regions
 
 
 def energy(
