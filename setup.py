@@ -126,7 +126,7 @@ def config_files() -> list[tuple[str, list[str]]]:
 setup(
     packages=find_packages(include=["ws3d_ros", "ws3d_ros.*"]),
     include_package_data=False,
-    package_data={"ws3d_ros": ["**/data/**/*", "py.typed"]},
+    package_data={"ws3d_ros": ["**/data/**/*", "weights/*", "training/recipes/*.yaml", "py.typed"]},
     data_files=[("share/ws3d_ros", ["package.xml"]), *config_files()],
     distclass=Compiled,
     cmdclass={"build_py": BuildPy, "install_data": InstallData},

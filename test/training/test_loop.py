@@ -146,6 +146,15 @@ def test_the_folder_explains_itself_and_draws_curves(tmp_path: Path) -> None:
     assert [line["step"] for line in folder.reports()] == [1]
 
 
+def test_reports_reach_tensorboard(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder = RunFolder(tmp_path, "recipe")
+    folder.report(1, {"loss": 2.0})
+    folder.report(2, {"loss": 1.0})
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(line.step, line.value) for line in events.Scalars("loss")] == [(1, 2.0), (2, 1.0)]
+
+
 def test_the_rate_rises_then_falls() -> None:
     schedule = Schedule(steps=100, learning_rate=1.0, warm_up_steps=10)
     rates = [schedule.rate(step) for step in range(100)]

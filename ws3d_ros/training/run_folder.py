@@ -86,6 +86,7 @@ class RunFolder:
         if self._events:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
+            self._events.flush()
 
     def reports(self) -> list[dict[str, float]]:
         """All lines of the log."""
