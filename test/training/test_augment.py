@@ -8,7 +8,7 @@ from clouds import room
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws3d_ros.training.augment import Augmentation, augment, crop, rotation
+from ws3d_ros.training.augment import Augmentation, augment, crop, overlay, rotation
 
 STILL = Augmentation(
     aligned=0.0, scale=0.0, tilt_deg=0.0, jitter_m=0.0, no_color=0.0, no_normal=0.0, keep=1.0
@@ -68,6 +68,36 @@ def test_a_crop_is_a_square_column_with_at_most_so_many_voxels(seed: int, voxels
     assert 0 < len(cells) <= max(voxels, 60)
     inside = (cloud.points_m >= part.points_m.min(0)).all(1) & (cloud.points_m <= part.points_m.max(0)).all(1)
     assert inside.sum() == len(part)
+
+
+@given(seed=st.integers(0, 100))
+def test_a_crop_around_a_class_has_it_in_its_middle(seed: int) -> None:
+    cloud = room(points=4000)
+    part = crop(cloud, 300, 0.05, np.random.default_rng(seed), label=2)
+    middle = (part.points_m[:, :2].min(0) + part.points_m[:, :2].max(0)) / 2
+    table = cloud.points_m[cloud.label == 2, :2]
+    # At the edge of the room the crop's box ends where the room does.
+    edge = part.points_m[:, :2].max(0) - part.points_m[:, :2].min(0)
+    assert np.abs(table - middle).max(1).min() <= edge.max() / 2 + 0.05
+    assert (part.label == 2).any()
+    absent = crop(cloud, 300, 0.05, np.random.default_rng(seed), label=77)
+    assert len(absent)
+
+
+def test_clouds_lie_over_each_other_and_things_stay_apart() -> None:
+    one, other = room(0, 500), room(1, 700)
+    both = overlay(one, other)
+    assert len(both) == 1200
+    np.testing.assert_array_equal(both.points_m[:500], one.points_m)
+    moved = both.points_m[500:] - other.points_m
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-5)  # moved as a whole
+    assert not set(both.instance[:500]) & set(both.instance[500:]) - {-1}
+    for label, instance in zip(both.label[500:], both.instance[500:], strict=True):
+        assert (label, instance - both.instance[:500].max() - 1) in set(
+            zip(other.label.tolist(), other.instance.tolist(), strict=True)
+        )
+    dark = augment(other, Augmentation(no_color=1.0), np.random.default_rng(0))
+    assert overlay(one, dark).color is None
 
 
 def test_rotation_is_ros_convention() -> None:

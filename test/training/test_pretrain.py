@@ -10,6 +10,8 @@ import torch
 from clouds import NAMES, room
 
 from ws3d_ros.network.backends.torch_backend import TorchBackend
+from ws3d_ros.training.augment import take
+from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
 from ws3d_ros.training.loop import Schedule, train
 from ws3d_ros.training.pretrain import Pretraining, new_student, zero_shot
 from ws3d_ros.training.recipe import DataRecipe, Recipe
@@ -69,6 +71,27 @@ def test_batches_depend_on_seed_and_number_alone() -> None:
         a, b = getattr(one.draw(7), field), getattr(two.draw(7), field)
         assert torch.equal(a.nan_to_num(-9), b.nan_to_num(-9))
     assert not torch.equal(one.draw(7).voxels.coords, one.draw(8).voxels.coords)
+
+
+def test_what_is_rare_is_drawn_more_often() -> None:
+    """One cloud of eight has a table: drawn for classes, three times as many batches show it."""
+    book = words()
+
+    def bare(seed: int) -> LabelledCloud:
+        cloud = room(seed, 800)
+        return take(cloud, cloud.label != 2)
+
+    clouds = [lambda seed=seed: bare(seed) for seed in range(7)] + [lambda: room(7, 800)]
+
+    def share(rare: float) -> float:
+        recipe = Recipe(data=DataRecipe(clouds=2, voxels=300, rare=rare, mixed=0.3))
+        student = new_student(recipe, book, "toy", "")
+        work = Pretraining(recipe, student, book, clouds, TorchBackend())
+        return float(np.mean([bool((work.draw(number).name == 2).any()) for number in range(60)]))
+
+    # Uniform: a table's cloud is in 1/4 of batches, and its crop does not always show it.
+    assert share(0.0) < 0.4
+    assert share(1.0) > 0.4
 
 
 def test_a_synonym_is_drawn_about_a_third_of_the_time_for_two_synonyms() -> None:

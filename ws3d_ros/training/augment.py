@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ws3d_ros.reconstruction.keys import pack_keys
-from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
+from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,13 @@ def augment(cloud: LabelledCloud, how: Augmentation, rng: np.random.Generator) -
     return _recolor(cloud, how, rng)
 
 
-def crop(cloud: LabelledCloud, voxels: int, voxel_size_m: float, rng: np.random.Generator) -> LabelledCloud:
+def crop(
+    cloud: LabelledCloud, voxels: int, voxel_size_m: float, rng: np.random.Generator, label: int = NONE
+) -> LabelledCloud:
     """The points around a random place, out to the distance (seen from above) that holds ``voxels``.
 
-    Seen from above, so that rooms keep floor and ceiling.
+    Seen from above, so that rooms keep floor and ceiling. The place is one of ``label``, if that is given
+    and there is one.
     """
     if len(cloud) <= voxels:
         return cloud
@@ -54,10 +57,37 @@ def crop(cloud: LabelledCloud, voxels: int, voxel_size_m: float, rng: np.random.
     _, first = np.unique(pack_keys(torch.from_numpy(cells)).numpy(), return_index=True)
     if len(first) <= voxels:
         return cloud
-    centre = cells[first[rng.integers(len(first))], :2]
+    places = first[cloud.label[first] == label] if label != NONE else first
+    centre = cells[rng.choice(places if len(places) else first), :2]
     distance = np.abs(cells[:, :2] - centre).max(1)
     reach = np.partition(distance[first], voxels)[voxels]
     return take(cloud, distance < max(reach, 1))
+
+
+def overlay(cloud: LabelledCloud, other: LabelledCloud) -> LabelledCloud:
+    """Both clouds in one place, floor on floor: things are told by their shape, not only by what is around.
+
+    After Mix3D (Nekrasov et al., 3DV 2021). Colours and normals are kept if both clouds have them.
+    """
+
+    def low(points_m: np.ndarray) -> np.ndarray:
+        return np.array([*np.median(points_m[:, :2], axis=0), np.percentile(points_m[:, 2], 1.0)])
+
+    def joined(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+        return None if a is None or b is None else np.concatenate([a, b])
+
+    moved = other.points_m + (low(cloud.points_m) - low(other.points_m)).astype(np.float32)
+    after = cloud.instance.max(initial=NONE) + 1
+    things = np.where(other.instance >= 0, other.instance + after, other.instance)
+    return replace(
+        cloud,
+        points_m=np.concatenate([cloud.points_m, moved]),
+        color=joined(cloud.color, other.color),
+        normal=joined(cloud.normal, other.normal),
+        label=np.concatenate([cloud.label, other.label]),
+        instance=np.concatenate([cloud.instance, things]),
+        region=None,
+    )
 
 
 def take(cloud: LabelledCloud, rows: np.ndarray) -> LabelledCloud:

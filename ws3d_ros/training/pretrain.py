@@ -8,6 +8,7 @@ and LiDAR.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from ws3d_ros.evaluation.metrics import Scores, confusion_matrix, scores
 from ws3d_ros.network.backends.backend import Backend
 from ws3d_ros.network.student import Spec, Student
 from ws3d_ros.training import losses
-from ws3d_ros.training.augment import augment, crop
+from ws3d_ros.training.augment import augment, crop, overlay
 from ws3d_ros.training.batch import Batch, make_batch
 from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
 from ws3d_ros.training.recipe import Recipe
@@ -67,11 +68,40 @@ class Pretraining:
             count, voxels = max(2, count // 2), voxels * 2
         picked = []
         for index in rng.choice(len(self._clouds), count, replace=len(self._clouds) < count):
-            cloud = crop(self._clouds[index](), voxels, recipe.student.voxel_size_m, rng)
-            picked.append(augment(cloud, recipe.augmentation, rng))
+            cloud = self._one(int(index), voxels, rng)
+            if rng.random() < recipe.data.mixed:
+                other = self._one(int(rng.integers(len(self._clouds))), voxels, rng)
+                cloud = crop(overlay(cloud, other), voxels, recipe.student.voxel_size_m, rng)
+            picked.append(cloud)
         device = self._student.heads.word_mean.device
         size = recipe.student.voxel_size_m
         return make_batch(picked, recipe.student.inputs, size, self._backend, device)
+
+    def _one(self, index: int, voxels: int, rng: np.random.Generator) -> LabelledCloud:
+        """A part of a cloud, changed; now and then of another cloud, which has what is seldom seen."""
+        label = NONE
+        if rng.random() < self._recipe.data.rare:
+            label = int(rng.choice(len(self._chance), p=self._chance))
+            index = int(rng.choice(np.flatnonzero(self._has[:, label])))
+        cloud = crop(self._clouds[index](), voxels, self._recipe.student.voxel_size_m, rng, label)
+        return augment(cloud, self._recipe.augmentation, rng)
+
+    @cached_property
+    def _has(self) -> np.ndarray:
+        """(clouds, C) which classes a cloud has enough of to learn from."""
+        classes = len(self._words.names)
+        found = np.zeros((len(self._clouds), classes), bool)
+        for row, load in zip(found, self._clouds, strict=True):
+            label = load().label
+            row[:] = np.bincount(label[label >= 0], minlength=classes) >= 20
+        return found
+
+    @cached_property
+    def _chance(self) -> np.ndarray:
+        """(C,) how often a class is drawn: with the root of the number of clouds that have it, so that the
+        few clouds with a very rare one are not learnt by heart."""
+        chance = np.sqrt(self._has.sum(0))
+        return chance / chance.sum()
 
     def loss(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Weighted terms of the recipe."""

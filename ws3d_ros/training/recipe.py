@@ -46,6 +46,8 @@ class DataRecipe:
         voxels: of a cloud, at most; larger ones are cropped.
         whole_from: share of the steps after which clouds are twice as large and batches half as many:
             partial views first, whole scenes later.
+        rare: share of the clouds that are drawn for a class, rare or not, and cropped around one of it.
+        mixed: share of the clouds that lie over another one.
     """
 
     scenes: int = 1000
@@ -53,6 +55,8 @@ class DataRecipe:
     clouds: int = 4
     voxels: int = 10_000
     whole_from: float = 0.7
+    rare: float = 0.0
+    mixed: float = 0.0
 
 
 @dataclass(frozen=True)
