@@ -26,7 +26,7 @@ LEAST_SCALE, MOST_SCALE = 0.1, 1000.0
 
 @dataclass(frozen=True)
 class Fit:
-    """Negative log-likelihood (nats a voxel) and expected calibration error, with the old scale and the new."""
+    """Log-likelihood (negative, nats a voxel) and calibration error, with the old scale and with the new."""
 
     scale: float
     nll: tuple[float, float]
@@ -63,7 +63,7 @@ def fit_scale(cosine: Tensor, label: Tensor) -> float:
 def fit_student(
     student: Student, clouds: Clouds, vectors: Tensor, voxel_size_m: float, backend: Backend
 ) -> Fit:
-    """The scale for a student's cosines, from clouds that it was not trained on, with and without their colour.
+    """The scale for a student's cosines, from clouds that it has not learnt from, with and without colour.
 
     Args:
         student: in evaluation mode; left as it is. ``student.heads.logit_scale.fill_(fit.scale)`` stores
@@ -88,7 +88,7 @@ def fit_student(
 
 
 def judge(logits: Tensor, label: Tensor) -> tuple[float, float]:
-    """Negative log-likelihood and expected calibration error of logits (N, C) beside labels (N,), -1 unknown."""
+    """Negative log-likelihood and calibration error (ECE) of logits (N, C) with labels (N,), -1 unknown."""
     known = label >= 0
     confidence, word = torch.softmax(logits[known], dim=1).max(1)
     return float(cross_entropy(logits[known], label[known])), calibration_error(
