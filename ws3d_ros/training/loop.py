@@ -6,6 +6,7 @@ goes on from its last checkpoint ends with the same weights as one that was not.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import time
@@ -83,6 +84,7 @@ def train(
     Raises:
         DivergedError: when the loss is not finite, or stays far above what it was.
     """
+    keep_memory()
     optimiser = torch.optim.AdamW(
         _groups(model, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.99)
     )
@@ -139,6 +141,20 @@ def train(
                 save(step + 1)
                 saved_s = time.monotonic()
         save(schedule.steps)
+
+
+def keep_memory() -> None:
+    """Lets the process keep what it frees: each step asks for the same again (glibc's mallopt(3)).
+
+    Else large tensors go back to the system, and the next step waits while it clears new pages: a third of
+    a step's processor time on two cores. Where there is no glibc nothing happens.
+    """
+    trim_threshold, top_pad, mmap_max = -1, -2, -4
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, 2**31 - 1)
+        library.mallopt(top_pad, 128 * 2**20)
 
 
 class Watch:

@@ -44,7 +44,7 @@ def region_alignment(embedding: Tensor, words: Tensor, scale: Tensor, region: Te
     """Cross-entropy of whole things with their words: a cup counts as much as a wall.
 
     Args:
-        embedding: (N, D) of voxels.
+        embedding: (N, D) unit vectors of voxels.
         words: (C, D) unit vectors.
         scale: of the cosines.
         region: (N,) int64 thing of each voxel, from 0; -1 for none.
@@ -53,11 +53,12 @@ def region_alignment(embedding: Tensor, words: Tensor, scale: Tensor, region: Te
     inside = (region >= 0) & (name >= 0)
     if not bool(inside.any()):
         return embedding.sum() * 0.0
-    ids, region = torch.unique(region[inside], return_inverse=True)
-    mean = normalize(region_means(normalize(_rows(embedding, inside), dim=1), region, len(ids)), dim=1)
+    ids, place = torch.unique(torch.where(inside, region, -1), return_inverse=True)
+    first = int(ids[0] < 0)  # the rest of the world, where there is any, is no thing
+    mean = normalize(region_means(embedding, place, len(ids))[first:], dim=1)
     of_region = torch.empty(len(ids), dtype=name.dtype, device=name.device)
-    of_region[region] = name[inside]
-    return cross_entropy(scale * mean @ words.T, of_region)
+    of_region[place] = name
+    return cross_entropy(scale * mean @ words.T, of_region[first:])
 
 
 def scene_alignment(embedding: Tensor, words: Tensor, batch: Tensor, name: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ def scene_alignment(embedding: Tensor, words: Tensor, batch: Tensor, name: Tenso
     if not bool(known.any()):
         return embedding.sum() * 0.0
     scenes = int(batch.amax()) + 1
-    shown = region_means(normalize(_rows(embedding, known), dim=1), batch[known], scenes)
+    shown = region_means(embedding, torch.where(known, batch, scenes), scenes + 1)[:scenes]
     told = region_means(words[name[known]], batch[known], scenes)
     present = torch.bincount(batch[known], minlength=scenes) > 0
     return (1.0 - (normalize(shown, dim=1) * normalize(told, dim=1)).sum(1))[present].mean()
