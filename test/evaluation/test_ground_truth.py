@@ -9,6 +9,7 @@ from small_world import CAMERA, pose, shot
 
 from ws3d_ros.evaluation.ground_truth import VoxelVotes, look_up
 from ws3d_ros.reconstruction.voxel_map import unpack_keys
+from ws3d_ros.sensors.frame import Scan
 
 VOXEL_M, FAR_M = 0.2, 2.5
 OFF_GRID = np.array([[0, 0, 0, 0.07]] * 3 + [[0] * 4])  # no surface lies on the face of a voxel
@@ -56,3 +57,17 @@ def test_look_up() -> None:
     keys, values = torch.tensor([2, 5, 9]), torch.tensor([20, 50, 90])
     assert look_up(keys, torch.tensor([9, 1, 5, 100]), values, -1).tolist() == [90, -1, 50, -1]
     assert look_up(keys[:0], torch.tensor([3]), values[:0], -1).tolist() == [-1]
+
+
+def test_points_of_a_sweep_vote_within_its_range() -> None:
+    points = torch.tensor(
+        [[1.0, 0.0, 0.0], [1.01, 0.0, 0.0], [1.02, 0.0, 0.0], [0.1, 0.0, 0.0], [9.0, 0.0, 0.0]]
+    )
+    turned = pose(0.5)
+    votes = VoxelVotes(VOXEL_M, 0.2, FAR_M)
+    votes.add_scan(Scan(0, points, turned), torch.tensor([2, 3, 3, 1, 1]))
+    votes.add_scan(Scan(0, points[:1] + 0.02, turned), torch.tensor([0]))  # of no class
+    keys, classes = votes.majority()
+    place = turned @ np.array([1.0, 0.0, 0.0, 1.0])
+    assert unpack_keys(keys).tolist() == [np.floor(place[:3] / VOXEL_M).astype(int).tolist()]
+    assert classes.tolist() == [3]

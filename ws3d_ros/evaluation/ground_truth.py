@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ws3d_ros.reconstruction.voxel_map import pack_keys
 from ws3d_ros.sensors.camera import back_project
-from ws3d_ros.sensors.frame import Frame
+from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 
 STRIDE = 2
 """Every 2nd pixel of every 2nd row votes, which is plenty, and leaves out voxels that a single pixel
@@ -15,9 +15,9 @@ grazes."""
 
 
 class VoxelVotes:
-    """Counts, voxel by voxel, the classes (or the instances) of labelled pixels.
+    """Counts, voxel by voxel, the classes (or the instances) of labelled pixels and LiDAR points.
 
-    Pixels become voxels exactly as in the map: back-projected, moved to the map frame, floored.
+    They become voxels exactly as in the map: back-projected, moved to the map frame, floored.
     """
 
     def __init__(self, voxel_size_m: float, min_depth_m: float, max_depth_m: float) -> None:
@@ -33,9 +33,18 @@ class VoxelVotes:
         truth = truth[::STRIDE, ::STRIDE]
         depth = points[..., 2]
         used = (depth >= self._min_depth_m) & (depth <= self._max_depth_m) & (truth > 0)
-        pose = torch.from_numpy(frame.T_map_camera)
-        cells = ((points[used].double() @ pose[:3, :3].T + pose[:3, 3]) / self._voxel_size_m).floor().long()
-        votes = torch.stack([pack_keys(cells), truth[used].long()], dim=1)
+        self._vote(points[used], frame.T_map_camera, truth[used])
+
+    def add_scan(self, scan: Scan, truth: Tensor) -> None:
+        """Adds a sweep; ``truth`` is (N,) integer classes, 0 for none. The limits are those of its range."""
+        distance = scan.points_m.norm(dim=1)
+        used = (distance >= self._min_depth_m) & (distance <= self._max_depth_m) & (truth > 0)
+        self._vote(scan.points_m[used], scan.T_map_lidar, truth[used])
+
+    def _vote(self, points_m: Tensor, T_map_sensor: FloatArray, truth: Tensor) -> None:
+        pose = torch.from_numpy(T_map_sensor)
+        cells = ((points_m.double() @ pose[:3, :3].T + pose[:3, 3]) / self._voxel_size_m).floor().long()
+        votes = torch.stack([pack_keys(cells), truth.long()], dim=1)
         new, counts = votes.unique(dim=0, return_counts=True)
         both, place = torch.cat([self._cells, new]).unique(dim=0, return_inverse=True)
         self._counts = torch.zeros(len(both), dtype=torch.int64).index_add_(
