@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from windows import box_cells, random_cells, window
 
 from ws3d_ros.alignment.neighbours import neighbour_table
-from ws3d_ros.alignment.regularise import COLOR_SPREAD, HALF_TRUST, NORMAL_SPREAD, affinity, smooth, trust_in
+from ws3d_ros.alignment.regularise import (
+    COLOR_SPREAD,
+    HALF_TRUST,
+    NORMAL_SPREAD,
+    REGION_SHARE,
+    affinity,
+    agree,
+    smooth,
+    trust_in,
+)
 from ws3d_ros.reconstruction.voxel_map import unpack_keys
 from ws3d_ros.reconstruction.window import Window
 
@@ -114,3 +123,29 @@ def test_trust_grows_with_evidence_and_never_closes_the_ears() -> None:
     assert trust[2] == 0.5
     assert (trust.diff() > 0).all()
     assert trust[3] < 1
+
+
+@given(st.integers(0, 40), st.integers(1, 6), st.integers(0, 1000))
+def test_regions_agree_as_plain_loops_say(count: int, regions: int, seed: int) -> None:
+    source = torch.Generator().manual_seed(seed)
+    probability = torch.softmax(2.0 * torch.randn(count, 3, generator=source), dim=1)
+    probability[torch.rand(count, generator=source) < 0.3] = 0.0
+    region = torch.randint(0, regions, (count,), generator=source)
+    found = agree(probability, region)
+    for row in range(count):
+        there = probability[(region == region[row]) & (probability.sum(1) > 0)]
+        mean = there.mean(0) if len(there) else torch.zeros(3)
+        share = REGION_SHARE if probability[row].any() else 1.0
+        # float32 sums of at most 40 numbers in 0..1.
+        torch.testing.assert_close(
+            found[row], (1 - share) * probability[row] + share * mean, atol=1e-5, rtol=0
+        )
+
+
+def test_nothing_passes_between_regions() -> None:
+    region = torch.tensor([0, 0, 1, 1])
+    before = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.0, 0.0]])
+    other = before.clone()
+    other[:2] = torch.tensor([0.5, 0.5])
+    assert torch.equal(agree(before, region)[2:], agree(other, region)[2:])
+    torch.testing.assert_close(agree(before, region)[3], before[2])

@@ -25,6 +25,9 @@ HALF_TRUST = 3.0
 NETWORK_TRUST = 0.5
 """The same share for what the 3D network says: it has looked at the surroundings already."""
 
+REGION_SHARE = 0.5
+"""How much a voxel listens to the mean of its region."""
+
 
 def affinity(window: Window, table: Tensor) -> Tensor:
     """How much each voxel listens to each of its neighbours, from their normals and colours.
@@ -85,3 +88,23 @@ def smooth(probability: Tensor, trust: Tensor, neighbours: Tensor, sweeps: int) 
         now = own + (1.0 - trust[:, None]) * (neighbours @ now)
         now = now / now.sum(1, keepdim=True).clamp(min=1e-12)
     return now
+
+
+def agree(probability: Tensor, region: Tensor) -> Tensor:
+    """Word probabilities after every voxel heard the mean of its region, by ``REGION_SHARE``.
+
+    Nothing passes from one region to another. A voxel that knows nothing takes over the mean.
+
+    Args:
+        probability: (N, C) float32, rows sum to 1, or to 0 where nothing is known.
+        region: (N,) int64 from 0, as ``instances.superpoints.over_segment`` cuts voxels.
+
+    Returns:
+        (N, C) float32; rows sum to 1, or to 0 where nothing is known of a whole region.
+    """
+    count = int(region.amax()) + 1 if len(region) else 0
+    known = (probability.sum(1) > 0).to(probability.dtype)
+    total = probability.new_zeros(count, probability.shape[1]).index_add_(0, region, probability)
+    members = probability.new_zeros(count).index_add_(0, region, known)
+    mean = (total / members.clamp(min=1.0)[:, None])[region]
+    return torch.lerp(probability, mean, torch.where(known > 0, REGION_SHARE, 1.0)[:, None])
