@@ -1,15 +1,16 @@
 """What few labels give, and what each part of the learning adds to them.
 
-    python benchmarks/label_efficiency.py --from runs/student/student.safetensors [--quick]
+    python benchmarks/label_efficiency.py [--from student.safetensors] [--part K/N] [--quick]
 
 Limited annotation (20, 50, 100, 200 points a scene) and limited reconstruction (1, 5, 10, 20 % of the
 scenes) on held-out procedural scenes: supervised only / + boundary and energy / + contrast /
-+ pre-training; three seeds of lists and of training. All runs have the same steps, from the recipe. Full
-supervision, from scratch and pre-trained, is the measure; base/novel (hIoU) is run with and without
-pre-training. This takes many hours: each finished cell is a line of results/label_efficiency.jsonl, and a
-cell that is there is not run again; a cell that was interrupted goes on in its folder below --runs.
-The lines are summed up in results/label_efficiency.json. --quick: one seed, a few steps, two cells of
-each protocol, into --runs alone, to prove that it works.
++ pre-training; three seeds of lists and of training. Full supervision, from scratch and pre-trained, is
+the measure; base/novel (hIoU) is run with and without pre-training. All runs have the same few steps, those
+of label_efficiency.yaml; what is missing to a full training is seen by the control, full supervision
+from scratch with four times the steps. Each finished run is a line of results/label_efficiency.jsonl and
+is not done again; one that was interrupted goes on in its folder below --runs. Several processes may
+share the runs: --part 0/2 and --part 1/2. The lines are summed up in results/label_efficiency.json.
+--quick: one seed, a few steps, two runs of each protocol, into --runs alone, to prove that it works.
 """
 
 from __future__ import annotations
@@ -19,20 +20,28 @@ import hashlib
 import json
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from cells import Lines, mean_and_deviation, part_of
 from common import RESULTS, save
+from results_table import label_efficiency_tables
 from rich.console import Console
-from rich.table import Table
 
 from ws3d_ros.cli.clouds import procedural
 from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_model
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.backends.choose import choose_backend
+from ws3d_ros.network.choose import SHIPPED
+from ws3d_ros.training import finetune
+from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
 from ws3d_ros.training.finetune import FineTuning, class_words, new_student, score
 from ws3d_ros.training.loop import Schedule, train
 from ws3d_ros.training.protocols import POINTS, SCENE_SHARES
@@ -44,6 +53,7 @@ from ws3d_ros.training.recipe import (
     load_recipe,
     write_recipe,
 )
+from ws3d_ros.training.regions import cloud_regions
 from ws3d_ros.training.run_folder import RunFolder
 
 console = Console()
@@ -57,6 +67,9 @@ VARIANTS: dict[str, tuple[WeakTerms, bool]] = {
 }
 """Weights of the terms, and whether a run starts from the pre-trained student; each adds to the one above."""
 NOVEL = 15
+LONGER = 4
+"""How many times the steps the control has."""
+RECIPE = Path(__file__).with_suffix(".yaml")
 
 
 @dataclass(frozen=True)
@@ -67,11 +80,13 @@ class Cell:
     variant: str
     labels: FewLabels
     seed: int
+    longer: int = 1
 
     def name(self) -> str:
         labels = self.labels
         amount = f"{labels.points}points-{labels.scene_share}scenes-{labels.novel}novel"
-        return f"{self.protocol}-{self.variant}-{amount}-{self.seed}".replace(" ", "_")
+        name = f"{self.protocol}-{self.variant}-{amount}-{self.longer}x-{self.seed}"
+        return name.replace(" ", "_").replace("/", "-")
 
 
 def cells(seeds: int, quick: bool) -> list[Cell]:
@@ -90,7 +105,23 @@ def cells(seeds: int, quick: bool) -> list[Cell]:
         for variant in (names[0], names[-1]):
             found.append(Cell("full", variant, FewLabels(points=0), seed))
             found.append(Cell("base/novel", variant, FewLabels(points=0, novel=NOVEL), seed))
+        found.append(Cell("full", names[0], FewLabels(points=0), seed, LONGER))
     return found
+
+
+@contextmanager
+def cut_once() -> Iterator[None]:
+    """Clouds are cut into regions once for all runs: it takes longer than a step."""
+    known: dict[tuple[str, float], np.ndarray] = {}
+
+    def remembered(cloud: LabelledCloud, voxel_size_m: float) -> np.ndarray:
+        key = (cloud.name, voxel_size_m)
+        if key not in known:
+            known[key] = cloud_regions(cloud, voxel_size_m)
+        return known[key]
+
+    with patch.object(finetune, "cloud_regions", remembered):
+        yield
 
 
 class Bench:
@@ -100,9 +131,9 @@ class Bench:
         self.start, self.runs, self.recipe = start, runs, recipe
         self.backend = choose_backend("torch")
         self.encode = SentenceEncoder(find_sentence_model(None)).encode
-        self.names, self.clouds, self.held_out = procedural(
-            recipe.data, checkpoint.read_spec(start).voxel_size_m, scenes, console
-        )
+        size = checkpoint.read_spec(start).voxel_size_m
+        self.names, clouds, held_out = procedural(recipe.data, size, scenes, console)
+        self.clouds, self.held_out = [cache(load) for load in clouds], [cache(load) for load in held_out]
         self.digest = hashlib.sha256(start.read_bytes() + write_recipe(recipe).encode()).hexdigest()[:12]
 
     def run(self, cell: Cell) -> dict[str, Any]:
@@ -116,10 +147,13 @@ class Bench:
             inputs=spec.inputs,
             voxel_size_m=spec.voxel_size_m,
         )
-        plan = replace(self.recipe, seed=cell.seed, labels=cell.labels, terms=terms, student=student)
+        schedule = replace(self.recipe.schedule, steps=cell.longer * self.recipe.schedule.steps)
+        plan = replace(
+            self.recipe, seed=cell.seed, labels=cell.labels, terms=terms, student=student, schedule=schedule
+        )
         network = new_student(plan, self.names, self.encode, before, SPACE)
         work = FineTuning(plan, network, before, self.clouds, self.encode, self.backend)
-        folder = RunFolder(self.runs / self.digest / cell.name().replace("/", "-"), write_recipe(plan))
+        folder = RunFolder(self.runs / self.digest / cell.name(), write_recipe(plan))
         figures: dict[str, float] = {}
 
         def on_save(step: int) -> dict[str, float]:
@@ -130,63 +164,39 @@ class Bench:
 
         begun = time.perf_counter()
         train(work, work.draw, work.loss, plan.schedule, folder, lambda *_: None, on_save)
+        (folder.path / "state.pt").unlink()  # the line stands for it
         rounded = {name: round(value, 4) for name, value in figures.items()}
-        return {**asdict(cell), "run": self.digest, **rounded, "seconds": round(time.perf_counter() - begun)}
-
-
-def done(lines: Path, digest: str) -> dict[str, dict[str, Any]]:
-    """The cells that are finished, of this recipe and this pre-trained student."""
-    rows = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-    return {
-        Cell(row["protocol"], row["variant"], FewLabels(**row["labels"]), row["seed"]).name(): row
-        for row in rows
-        if row["run"] == digest
-    }
+        return {"cell": cell.name(), **asdict(cell), **rounded, "seconds": round(time.perf_counter() - begun)}
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean and standard deviation over seeds of each figure."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, int], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        groups[row["protocol"], json.dumps(row["labels"]), row["variant"]].append(row)
-    out = []
-    for (protocol, labels, variant), group in groups.items():
-        figures = [name for name in group[0] if name in ("accuracy", "hiou") or name.endswith("miou")]
-        means = {
-            name: [round(float(f([row[name] for row in group])), 4) for f in (np.mean, np.std)]
-            for name in figures
-            if all(name in row for row in group)
-        }
-        entry = {"protocol": protocol, "labels": json.loads(labels), "variant": variant, "seeds": len(group)}
-        out.append(entry | means)
-    return out
-
-
-def show(entries: list[dict[str, Any]]) -> None:
-    table = Table(
-        "protocol", "points", "scenes", "novel", "variant", "seeds", "mIoU", "mIoU by words", "hIoU"
-    )
-    for entry in entries:
-        labels = entry["labels"]
-        figures = [
-            f"{entry[name][0]:.3f} ± {entry[name][1]:.3f}" if name in entry else ""
-            for name in ("miou", "words_miou", "hiou")
-        ]
-        amounts = (str(labels["points"] or "all"), f"{labels['scene_share']:.0%}", str(labels["novel"]))
-        table.add_row(entry["protocol"], *amounts, entry["variant"], str(entry["seeds"]), *figures)
-    console.print(table)
+        groups[row["protocol"], json.dumps(row["labels"]), row["variant"], row["longer"]].append(row)
+    figures = ("miou", "accuracy", "words_miou", "base_miou", "novel_miou", "hiou", "seconds")
+    return [
+        {"protocol": protocol, "labels": json.loads(labels), "variant": variant, "longer": longer}
+        | {"seeds": len(group)}
+        | mean_and_deviation(group, figures)
+        for (protocol, labels, variant, longer), group in groups.items()
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--from", dest="start", type=Path, required=True, help="pre-trained student")
-    parser.add_argument("--recipe", default="finetune")
+    parser.add_argument("--from", dest="start", type=Path, default=SHIPPED, help="pre-trained student")
+    parser.add_argument("--recipe", default=str(RECIPE))
     parser.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
     parser.add_argument("--runs", type=Path, default=Path("runs/label_efficiency"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--part", default="0/1", help="K/N: every N-th run, from the K-th on")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
+    if not arguments.start.is_file():
+        console.print(f"skipped: there is no {arguments.start}")
+        return
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     recipe, _ = load_recipe(arguments.recipe, FineRecipe)
@@ -196,19 +206,20 @@ def main() -> None:
         recipe = replace(recipe, data=small, schedule=Schedule(steps=3, learning_rate=1e-3))
         folder = arguments.runs
     folder.mkdir(parents=True, exist_ok=True)
-    lines = folder / "label_efficiency.jsonl"
     bench = Bench(arguments.start, arguments.scenes, arguments.runs, recipe)
-    wanted = cells(1 if arguments.quick else arguments.seeds, arguments.quick)
-    for number, cell in enumerate(wanted, start=1):
-        if cell.name() not in done(lines, bench.digest):
-            console.print(f"{number} of {len(wanted)}: {cell.name()}")
-            row = bench.run(cell)
-            with lines.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-    entries = summary(list(done(lines, bench.digest).values()))
-    show(entries)
+    lines = Lines(folder / "label_efficiency.jsonl", bench.digest)
+    wanted = part_of(cells(1 if arguments.quick else arguments.seeds, arguments.quick), arguments.part)
+    with cut_once():
+        for number, cell in enumerate(wanted, start=1):
+            if not lines.has(cell=cell.name()):
+                console.print(f"{number} of {len(wanted)}: {cell.name()}")
+                lines.add(bench.run(cell))
+    budget = {name: getattr(recipe.data, name) for name in ("scenes", "held_out", "clouds", "voxels")}
+    budget["steps"] = recipe.schedule.steps
+    result = {"start": bench.digest, "budget": budget, "cells": summary(lines.rows())}
     if not arguments.quick:
-        save("label_efficiency", {"recipe": json.loads(json.dumps(asdict(recipe))), "cells": entries})
+        save("label_efficiency", result)
+    print(label_efficiency_tables(result))
 
 
 if __name__ == "__main__":

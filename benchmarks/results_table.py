@@ -25,7 +25,7 @@ def zero_shot_tables(result: dict[str, Any]) -> str:
         color = "yes" if row["color"] else "no"
         ece = f"{row['ece']:.3f}" if "ece" in row else ""
         figures = [f"{row[name]:.3f}" for name in ("miou", "macc", "fmiou", "accuracy")]
-        source = [row["scene"], row["source"], "–" if row["source"].startswith("image") else color]
+        source = [row["scene"], row["source"], "" if row["source"].startswith("image") else color]
         lines.append([*source, *figures, ece, f"{row['voxels']:,}", f"{row['unlabelled']:,}"])
     heads = [
         *("scene", "named by", "the student sees colour", "mIoU", "mAcc", "fmIoU", "accuracy", "ECE"),
@@ -59,6 +59,61 @@ def _classes(row: dict[str, Any]) -> str:
     return _table(["class", "true voxels", "IoU", "recall", "share of the map's labels"], lines + absent)
 
 
+def pretraining_table(result: dict[str, Any]) -> str:
+    """Variants, with their difference from the first."""
+    budget, variants = result["budget"], result["variants"]
+    figures = ("color_miou", "color_accuracy", "no_color_miou", "no_color_accuracy")
+    lines = []
+    for row in variants:
+        name = row["variant"]
+        cells = [_pm(row, figure) for figure in figures]
+        change = f"{row['color_miou'][0] - variants[0]['color_miou'][0]:+.3f}" if lines else ""
+        speed = f"{row['steps_per_s'][0]:.2f}" if "steps_per_s" in row else ""
+        lines.append([name, str(row["seeds"]), *cells, change, speed, f"{row['memory_mib'][0]:.0f}"])
+    heads = [
+        *("variant", "seeds", "mIoU", "accuracy", "mIoU, no colour", "accuracy, no colour"),
+        *("mIoU against the first", "steps/s", "memory, MiB"),
+    ]
+    about = (
+        f"{budget['steps']} steps of {budget['clouds']} x {budget['voxels']} voxels of {budget['scenes']} "
+        f"scenes; scored on {budget['held_out']} others."
+    )
+    return "\n\n".join([f"{_machine(result)} {about}".strip(), _table(heads, lines)])
+
+
+def label_efficiency_tables(result: dict[str, Any]) -> str:
+    """Protocols by variant, with the share of full supervision from scratch."""
+    budget, cells = result["budget"], result["cells"]
+    about = (
+        f"{budget['steps']} steps of {budget['clouds']} x {budget['voxels']} voxels of {budget['scenes']} "
+        f"scenes; scored on {budget['held_out']} others. Mean ± standard deviation over seeds."
+    )
+    full = next((c for c in cells if c["protocol"] == "full" and c["longer"] == 1), None)
+    lines = []
+    for cell in sorted(cells, key=_order):
+        labels = cell["labels"]
+        amount = f"{labels['points']} points a scene" if labels["points"] else "all points"
+        amount += f", {labels['scene_share']:.0%} of the scenes"
+        amount += f", {labels['novel']} novel classes" if labels["novel"] else ""
+        variant = cell["variant"] + (f", {cell['longer']} x the steps" if cell["longer"] > 1 else "")
+        share = f"{cell['miou'][0] / full['miou'][0]:.0%}" if full and not labels["novel"] else ""
+        figures = [_pm(cell, name) for name in ("miou", "words_miou", "hiou")]
+        lines.append([amount, variant, str(cell["seeds"]), *figures, share])
+    heads = ["labels", "variant", "seeds", "mIoU", "mIoU by words", "hIoU", "of full supervision"]
+    return "\n\n".join([f"{_machine(result)} {about}".strip(), _table(heads, lines)])
+
+
+def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
+    """Full supervision first, then protocols from few labels to many; variants as they were run."""
+    protocols = ["full", "annotation", "reconstruction", "base/novel"]
+    labels = cell["labels"]
+    return protocols.index(cell["protocol"]), cell["longer"], labels["points"], labels["scene_share"]
+
+
+def _pm(row: dict[str, Any], name: str) -> str:
+    return f"{row[name][0]:.3f} ± {row[name][1]:.3f}" if name in row else ""
+
+
 def _student(about: dict[str, Any]) -> str:
     step = f", step {about['step']}" if about["step"] is not None else ""
     return f"Weights: {about['file']}, {about['architecture']}{step}, sha256 {about['sha256'][:12]}…"
@@ -71,7 +126,7 @@ def _machine(result: dict[str, Any]) -> str:
     threads = machine["torch_threads"]
     return (
         f"{result['date']}, {machine['cpu']}, {threads} thread{'s' if threads > 1 else ''}, "
-        f"torch {machine['torch']}, {result['seconds']} s."
+        f"torch {machine['torch']}."
     )
 
 
@@ -80,7 +135,11 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-TABLES = {"zero_shot": zero_shot_tables}
+TABLES = {
+    "zero_shot": zero_shot_tables,
+    "pretraining": pretraining_table,
+    "label_efficiency": label_efficiency_tables,
+}
 
 
 def into_page(page: str, name: str, text: str) -> str:

@@ -9,15 +9,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NO_BENCHMARKS = {
+    "cells.py",
     "common.py",
     "house.py",
+    "labelled.py",
     "memory.py",
     "network_engines.py",
     "network_peer.py",
     "network_table.py",
     "places.py",
+    "results_table.py",
     "run_all.py",
 }
+HOURS = {"label_efficiency.py", "pretraining.py"}
+"""They train, and are started by hand; see docs/results.md."""
 
 
 def main() -> int:
@@ -25,7 +30,7 @@ def main() -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     failed = []
     for script in sorted(HERE.glob("*.py")):
-        if script.name in NO_BENCHMARKS:
+        if script.name in NO_BENCHMARKS | HOURS:
             continue
         print(f"== {script.name}", flush=True)
         if subprocess.run([sys.executable, str(script)], cwd=HERE.parent).returncode:

@@ -1,6 +1,6 @@
 """What images, the 3D network and both say of scenes that no training has seen, against the truth.
 
-    python benchmarks/zero_shot.py --checkpoint student.safetensors [--json FILE] [--picture FOLDER]
+    python benchmarks/zero_shot.py [--checkpoint student.safetensors] [--json FILE] [--picture FOLDER]
 
 - small_house by its images, as `ws3d evaluate` maps it, and by its 40 LiDAR sweeps; samples/room by its
   images; kitti00 by its 11 sweeps, with SemanticKITTI's names (the first sweep is labelled). Each is
@@ -44,7 +44,7 @@ from ws3d_ros.language.sentences import SentenceEncoder, find_sentence_model
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.backends.choose import choose_backend
-from ws3d_ros.network.choose import choose_network
+from ws3d_ros.network.choose import SHIPPED, choose_network
 from ws3d_ros.network.namer import Namer
 from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction.keys import unpack_keys
@@ -189,13 +189,16 @@ def about(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a student's weights")
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED, help="a student's weights")
     parser.add_argument("--json", type=Path, help="write here instead of results/zero_shot.json")
     parser.add_argument("--picture", type=Path, help="folder for a picture of each scene and source")
     parser.add_argument("--weights", default=str(SHARED / "weights"), help="folder of the image encoder")
     parser.add_argument("--scenes", type=Path, default=Path("runs/scenes"), help="procedural scenes")
     parser.add_argument("--held-out", type=int, default=24, help="how many of them")
     arguments = parser.parse_args()
+    if not arguments.checkpoint.is_file():
+        console.print(f"skipped: there is no {arguments.checkpoint}")
+        return
     begun = time.perf_counter()
     config = from_mapping(SETTINGS | {"network.checkpoint": str(arguments.checkpoint)})
     choice = choose_encoder("auto", arguments.weights)

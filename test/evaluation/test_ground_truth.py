@@ -60,14 +60,12 @@ def test_look_up() -> None:
 
 
 def test_points_of_a_sweep_vote_within_its_range() -> None:
-    points = torch.tensor(
-        [[1.0, 0.0, 0.0], [1.01, 0.0, 0.0], [1.02, 0.0, 0.0], [0.1, 0.0, 0.0], [9.0, 0.0, 0.0]]
-    )
-    turned = pose(0.5)
+    where = np.eye(4)
+    where[:3, 3] = -0.3, 4.05, 1.05
+    points = torch.tensor([[x, 0.0, 0.0] for x in (1.0, 1.01, 1.02, 0.1, 9.0)])
     votes = VoxelVotes(VOXEL_M, 0.2, FAR_M)
-    votes.add_scan(Scan(0, points, turned), torch.tensor([2, 3, 3, 1, 1]))
-    votes.add_scan(Scan(0, points[:1] + 0.02, turned), torch.tensor([0]))  # of no class
+    votes.add_scan(Scan(0, points, where), torch.tensor([2, 3, 3, 1, 1]))
+    votes.add_scan(Scan(0, points + 0.3, where), torch.zeros(5, dtype=torch.int64))  # of no class
     keys, classes = votes.majority()
-    place = turned @ np.array([1.0, 0.0, 0.0, 1.0])
-    assert unpack_keys(keys).tolist() == [np.floor(place[:3] / VOXEL_M).astype(int).tolist()]
+    assert unpack_keys(keys).tolist() == [[3, 20, 5]]
     assert classes.tolist() == [3]
