@@ -85,6 +85,9 @@ class MapConfig:
         low=1.0,
         high=1e6,
     )
+    folder: str = option(
+        "~/.ros/ws3d_maps", "Where ~/save_map writes and ~/load_map reads. Neither leaves it."
+    )
     carving: bool = option(True, "Remove voxels that a sensor looks through.")
     min_weight: float = option(
         0.2,
@@ -137,7 +140,7 @@ class NetworkConfig:
     """The 3D network that names voxels by shape and surroundings, beside or without images."""
 
     checkpoint: str = option(
-        "auto", "Path of a network's weights (.safetensors), auto (those that ship, if any do) or none."
+        "auto", "Path of a network's weights (.safetensors), auto (those that ship) or none."
     )
     backend: str = option(
         "torch",

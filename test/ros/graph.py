@@ -43,7 +43,12 @@ class NodeProcess:
 
     def __init__(self, log_file: Path, extra: Sequence[str] = (), **parameters: Any) -> None:
         self.log_file = log_file
-        values = {"semantics.encoder": "none", "inputs.lidars": '[""]', "output.status_period_s": 0.2}
+        values = {
+            "semantics.encoder": "none",
+            "network.checkpoint": "none",
+            "inputs.lidars": '[""]',
+            "output.status_period_s": 0.2,
+        }
         values |= {name.replace("__", "."): value for name, value in parameters.items()}
         arguments = ["--ros-args", *extra]
         for name, value in values.items():

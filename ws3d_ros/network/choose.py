@@ -20,6 +20,8 @@ from ws3d_ros.network.student import Student
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "student.safetensors"
 
+GOOD_FOR = "which ships: good for the structure and the furniture of rooms"
+
 
 class NetworkError(RuntimeError):
     """A network that was asked for and cannot be had. The message says why and what to do."""
@@ -43,7 +45,7 @@ def choose_network(
     """The network of the settings, loaded and warmed up.
 
     Args:
-        settings: ``checkpoint`` is a path, ``none``, or ``auto``: the one that ships, if one does.
+        settings: ``checkpoint`` is a path, ``none``, or ``auto``: the one that ships.
         encoder: of images, if there is one; it may know the words of the network's language space.
         weights_dir: where the sentence model may be, see ``choose_text_encoder``.
         device: where the network runs.
@@ -56,7 +58,7 @@ def choose_network(
         return NetworkChoice(None, "no 3D network, as asked: names come from images alone")
     if settings.checkpoint == "auto" and not SHIPPED.is_file():
         return NetworkChoice(
-            None, "no 3D network, none ships yet: names come from images alone; see network.checkpoint"
+            None, f"no 3D network: {SHIPPED} is missing, names come from images alone; reinstall the package"
         )
     asked = settings.checkpoint != "auto"
     path = Path(settings.checkpoint).expanduser() if asked else SHIPPED
@@ -64,7 +66,7 @@ def choose_network(
         namer = _load(path, settings, encoder, weights_dir, device)
     except (CheckpointError, NotFiniteError, RuntimeError, MemoryError) as error:
         raise NetworkError(f"no 3D network, names come from images alone: {error}") from error
-    return NetworkChoice(namer, f"{namer.name}{', as asked' if asked else ', which ships'}")
+    return NetworkChoice(namer, f"{namer.name}, {'as asked' if asked else GOOD_FOR}")
 
 
 def _load(
