@@ -22,6 +22,7 @@ ORDER = [
     "evaluation",
     "training",
     "pipeline",
+    "saved_maps",
     "node",
     "cli",
 ]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ws3d_ros.alignment.combining import combine, image_share
-from ws3d_ros.alignment.compression import feature_basis
+from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
 from ws3d_ros.alignment.labelling import decide, word_probabilities
 from ws3d_ros.alignment.lifting import lift, paint
 from ws3d_ros.alignment.neighbours import neighbour_table
@@ -106,6 +106,21 @@ class Pipeline:
     def can_name(self) -> bool:
         """Whether anything here gives names; without, there is geometry only."""
         return self._encoder is not None or self._namer is not None
+
+    @property
+    def feature_bases(self) -> dict[str, FeatureBasis]:
+        """What each column of features in the map is written in; none for a column that nothing reads."""
+        return {} if self._encoder is None else {"feature": self._basis}
+
+    @property
+    def encoder_name(self) -> str:
+        """Of the image encoder, empty without."""
+        return "" if self._encoder is None else self._encoder.name
+
+    @property
+    def network_name(self) -> str:
+        """Of the 3D network, empty without."""
+        return "" if self._namer is None else self._namer.name
 
     # Mapping thread ---------------------------------------------------------------------------
 
@@ -229,6 +244,12 @@ class Pipeline:
             network = self._namer.embed(vocabulary)
         self._words = Words(len(vocabulary), image, network)
         self.vocabulary = vocabulary
+
+    def fresh_instances(self, instance: Tensor) -> Tensor:
+        """Instances of another map, (N,) int32, with ids that no instance here has or will get."""
+        first = self._next_instance
+        self._next_instance += int(instance.amax()) if len(instance) else 0
+        return torch.where(instance > 0, instance + (first - 1), instance)
 
     def _read(self, window: Window) -> tuple[Tensor | None, str]:
         """What the network says, (N, C + B), or None; and why it failed, if it did."""

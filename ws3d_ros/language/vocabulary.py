@@ -89,6 +89,27 @@ class Vocabulary:
             entries.append(entry)
         return _build({"entries": entries}, f"'{', '.join(names)}'")
 
+    @staticmethod
+    def from_tree(tree: dict[str, Any], source: str) -> Vocabulary:
+        """The vocabulary of a tree as the YAML files have it.
+
+        Raises:
+            VocabularyError: that names the source and the entry, if it has a fault.
+        """
+        if not isinstance(tree.get("entries"), list):
+            raise VocabularyError(f"{source}: expected a list 'entries' with one 'name:' each")
+        return _build(tree, source)
+
+    def tree(self) -> dict[str, Any]:
+        """All of it as lists and plain values, as :meth:`from_tree` takes it."""
+        parts = zip(self.names, self.synonyms, self.colors.tolist(), self.roles, self.costs, strict=True)
+        keys = ("name", "synonyms", "color", "role", "cost")
+        return {
+            "entries": [dict(zip(keys, (part[0], list(part[1]), *part[2:]), strict=True)) for part in parts],
+            "background": list(self.background),
+            "unknown_color": list(self.unknown_color),
+        }
+
 
 def shipped_names() -> tuple[str, ...]:
     """Names of the vocabularies that come with the package."""

@@ -2,7 +2,7 @@
 
 ``mapping`` is the map's only writer and copies windows for the others; ``images`` encodes images;
 ``names`` reads windows with the 3D network and names voxels, as often as it can; ``output`` makes
-messages. Nobody waits for names but who asks for new words.
+messages; ``files`` reads and writes maps. Nobody waits for names but who asks for new words or loads.
 """
 
 from __future__ import annotations
@@ -15,22 +15,31 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from ws3d_ros import saved_maps
 from ws3d_ros.config import Config
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep
 from ws3d_ros.node.ingest import Measurement
+from ws3d_ros.node.map_files import MapFiles
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.workers import Mailbox, Worker
 from ws3d_ros.pipeline import Pipeline, Understood
+from ws3d_ros.reconstruction.map_file import SavedMap
+from ws3d_ros.reconstruction.store import POINT
+from ws3d_ros.reconstruction.voxel_map import Restored
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.errors import SensorError
-from ws3d_ros.sensors.frame import Frame, Scan
+from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 from ws3d_ros.sensors.ledger import Ledger
 
 WAITING_MEASUREMENTS = 2
 """Kept for each sensor. More would only be older."""
 STOP_WITHIN_S = 1.0
+RESTORED_AT_ONCE = 50_000
+"""Voxels of a file that mapping takes in before it looks at its measurements again."""
 NAMES_NICE = 10
 """Names take all the time that is left; mapping must not wait for them."""
 
@@ -75,7 +84,8 @@ class Engine:
         self._images = Worker("images", Mailbox(1), self.survive)
         self._names = Worker("names", Mailbox(1), self.survive, NAMES_NICE)
         self._output = Worker("output", Mailbox(1), self.survive)
-        self.workers = (self._images, self._names, self._output, self._mapping)
+        self.files = MapFiles(config, self._copy_map, self._take_in, self.survive)
+        self.workers = (self._images, self._names, self._output, self.files.worker, self._mapping)
         for worker in self.workers:
             worker.start()
 
@@ -131,6 +141,17 @@ class Engine:
             entries: words; or one entry as ``Vocabulary.load`` takes it.
         """
         return self._names.mailbox.request(partial(self._use_words, entries))
+
+    def _copy_map(self, checkpoint_sha256: str) -> Future[SavedMap]:
+        def copy() -> SavedMap:
+            return saved_maps.snapshot(self.pipeline, self._config, self.words, checkpoint_sha256)
+
+        return self._mapping.mailbox.request(copy)
+
+    def _take_in(
+        self, saved: SavedMap, T_map_file: FloatArray | None, replace: bool
+    ) -> Future[tuple[int, list[str]]]:
+        return self._names.mailbox.request(partial(self._restore, saved, T_map_file, replace))
 
     def stop(self) -> bool:
         """Ends the threads; False if one is still busy in native code."""
@@ -216,6 +237,40 @@ class Engine:
         assert understood.names.label is not None
         changed = int((understood.names.label.to(before.label.dtype) != before.label).sum())
         return Renamed(words, changed, time.monotonic() - begun)
+
+    def _restore(
+        self, saved: SavedMap, T_map_file: FloatArray | None, replace: bool
+    ) -> tuple[int, list[str]]:
+        """Puts a saved map into the running one, or into its place, and names what is there then.
+
+        In parts, so that measurements come in between; the nearest first, so that they are kept where
+        there is no room for all.
+        """
+        fitting = saved_maps.fit(saved, self.pipeline, self._config, T_map_file)
+        columns = dict(fitting.columns)
+        if "instance" in columns:
+            columns["instance"] = self.pipeline.fresh_instances(columns["instance"])
+        if replace:
+            self.clear_map().result()
+        away = (columns["state"][:, POINT] - torch.as_tensor(self._center_m)).norm(dim=1)
+        voxels = evicted = 0
+        for rows in away.argsort().split(RESTORED_AT_ONCE):
+            part = {name: values[rows] for name, values in columns.items()}
+            restored = self._mapping.mailbox.request(partial(self._restore_part, part)).result()
+            voxels, evicted = voxels + restored.voxels, evicted + restored.evicted
+        if self.pipeline.can_name:
+            everything = self._mapping.mailbox.request(self.pipeline.map.everything).result()
+            understood = self.pipeline.relabel(everything)
+            self._tell_network_error(understood, everything)
+            apply = partial(self._apply, understood, self.pipeline.vocabulary)
+            self._mapping.mailbox.request(apply).result()
+        full = f"{evicted} voxels had no room within map.budget_mb"
+        return voxels, [*fitting.notes, *([full] if evicted else [])]
+
+    def _restore_part(self, columns: dict[str, Tensor]) -> Restored:
+        """On the mapping thread."""
+        self._changes += 1
+        return self.pipeline.map.restore(columns, self._center_m)
 
     def _tell_network_error(self, understood: Understood, window: Window) -> None:
         if understood.network_error:

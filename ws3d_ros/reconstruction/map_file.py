@@ -133,7 +133,9 @@ def save_map(saved: SavedMap, path: str | Path) -> int:
         _sync(path.parent)
         return path.stat().st_size
     except (OSError, SafetensorError) as error:
-        raise MapFileError(f"{path} cannot be written: {error}; is there room, and are you allowed to?") from error
+        raise MapFileError(
+            f"{path} cannot be written: {error}; is there room, and are you allowed to?"
+        ) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -203,14 +205,18 @@ def _check_size(path: Path) -> None:
         raise MapFileError(f"{path} cannot be read: {error.strerror}") from error
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or length > MOST_HEADER_BYTES or start[8:] != b"{":
-        raise MapFileError(f"{path} is no map of ws3d ({size} bytes, and no such header); give a {SUFFIX} file")
+        raise MapFileError(
+            f"{path} is no map of ws3d ({size} bytes, and no such header); give a {SUFFIX} file"
+        )
     if 8 + length > size:
         raise MapFileError(f"{path} is cut off: the header ends at byte {8 + length}, the file has {size}")
 
 
 def _check_version(metadata: Mapping[str, str], path: Path) -> None:
     if metadata.get("format") != FORMAT:
-        raise MapFileError(f"{path} is no map of ws3d but other tensors, such as weights; give a {SUFFIX} file")
+        raise MapFileError(
+            f"{path} is no map of ws3d but other tensors, such as weights; give a {SUFFIX} file"
+        )
     version = metadata.get("format_version", "")
     if not version.isdecimal() or int(version) > FORMAT_VERSION:
         raise MapFileError(

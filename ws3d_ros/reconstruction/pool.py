@@ -41,6 +41,11 @@ class Pool:
         return self._data[name]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the attributes."""
+        return tuple(self._columns)
+
+    @property
     def capacity(self) -> int:
         return len(self._free)
 

@@ -5,6 +5,7 @@ One thread writes. :meth:`VoxelMap.window` copies, so that what others read shar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -25,10 +26,11 @@ from ws3d_ros.reconstruction.fusion import Observation, observe_frame, observe_s
 from ws3d_ros.reconstruction.keys import pack_keys, unpack_keys
 from ws3d_ros.reconstruction.range_image import RangeImage, range_image
 from ws3d_ros.reconstruction.store import CHUNK_VOXELS, VoxelStore
+from ws3d_ros.reconstruction.transplant import grouped
 from ws3d_ros.reconstruction.window import Patch, Window
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 
-__all__ = ["Fused", "VoxelMap", "pack_keys", "unpack_keys"]
+__all__ = ["Fused", "Restored", "VoxelMap", "pack_keys", "unpack_keys"]
 
 MOST_WEIGHT = 200.0
 """Weights end here, so that means keep following what changes."""
@@ -53,6 +55,21 @@ class Fused:
     new: int = 0
     removed: int = 0
     evicted: int = 0
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of voxels that were given back to a map.
+
+    Attributes:
+        voxels: of these that the map has now.
+        met: of these, how many it had already.
+        evicted: voxels forgotten, or not taken in, for want of room.
+    """
+
+    voxels: int
+    met: int
+    evicted: int
 
 
 class VoxelMap:
@@ -88,6 +105,16 @@ class VoxelMap:
     def bytes(self) -> int:
         """Memory allocated for the map."""
         return self._store.bytes
+
+    @property
+    def stamp_ns(self) -> int:
+        """Newest measurement in the map, 0 before the first."""
+        return self._stamp_ns
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Of :meth:`columns`."""
+        return tuple(name for name in self._store.rows.names if name != "chunk")
 
     @torch.no_grad()
     def integrate(self, item: Frame | Scan) -> Fused:
@@ -246,6 +273,62 @@ class VoxelMap:
         state = self._store.rows["state"]
         near = (state[rows, column.POINT] - center).norm(dim=-1) <= radius_m
         return self._copy(rows[near], state)
+
+    def columns(self) -> dict[str, Tensor]:
+        """A copy of all voxels as they are stored, those with little evidence included: (N, …) each.
+
+        Columns are those of :class:`VoxelStore`, but for ``chunk``, which means nothing elsewhere.
+        """
+        data = self._store.rows
+        low = torch.full((3,), -(2**40), device=self._device)
+        rows = self._store.rows_in(self._store.chunks_in_box(low, -low)[0])
+        return {name: data[name][rows] for name in self.column_names}
+
+    @torch.no_grad()
+    def restore(self, columns: Mapping[str, Tensor], center_m: FloatArray) -> Restored:
+        """Takes in voxels as :meth:`columns` gave them; where there is one already, both become one.
+
+        Where the budget has no room, what is farthest from the centre is forgotten or not taken in.
+
+        Args:
+            columns: N voxels of this map's voxel size, keys unique. What is absent is 0; what this map
+                does not have is not taken.
+            center_m: (3,) where the robot is.
+
+        Raises:
+            ValueError: for a column of another shape; the map is as it was.
+        """
+        data, store = self._store.rows, self._store
+        count = len(columns["key"])
+        taken = {}
+        for name in self.column_names:
+            values, ours = columns.get(name), data[name]
+            if values is None:
+                values = ours.new_zeros((count, *ours.shape[1:]))
+            if values.shape[1:] != ours.shape[1:]:
+                raise ValueError(
+                    f"'{name}' has {tuple(values.shape[1:])} values a voxel, not {tuple(ours.shape[1:])}"
+                )
+            taken[name] = values.to(ours)
+        rows = store.find(unpack_keys(taken["key"]))
+        here = rows[rows >= 0]
+        if len(here):
+            taken = grouped({name: torch.cat([data[name][here], taken[name]]) for name in taken})
+            rows = store.find(unpack_keys(taken["key"]))
+        state = taken["state"]
+        for weight in (column.WEIGHT, column.COLOR_WEIGHT):
+            state[:, weight].clamp_(max=MOST_WEIGHT)
+        state[:, column.LOG_ODDS].clamp_(max=MOST)
+        near = (torch.as_tensor(center_m, device=self._device) / self.config.voxel_size_m).floor().long()
+        store.mark_seen(here, self._stamp_ns)
+        absent = (rows < 0).nonzero()[:, 0]
+        added, evicted = store.add(unpack_keys(taken["key"][absent]), near, self._stamp_ns)
+        rows[absent] = added
+        kept = rows >= 0
+        for name, values in taken.items():
+            data[name][rows[kept]] = values[kept]
+        lost = int((added < 0).sum())
+        return Restored(count - lost, len(here), evicted + lost)
 
     def _copy(self, rows: Tensor, state: Tensor) -> Window:
         data = self._store.rows

@@ -1,0 +1,173 @@
+"""Between a running pipeline and a map in a file: what a map must say of itself, and what of it fits.
+
+A file's features fit where they are in the language space that the running encoder or network uses, and
+its labels where the running vocabulary has the same names. The rest is left out, and said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ws3d_ros.alignment.compression import FeatureBasis
+from ws3d_ros.config import Config
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.network.choose import SHIPPED
+from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.reconstruction.map_file import MapFileError, MapHeader, SavedMap
+from ws3d_ros.reconstruction.transplant import moved
+from ws3d_ros.sensors.frame import FloatArray
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A file's voxels as a running map can take them.
+
+    Attributes:
+        columns: for :meth:`VoxelMap.restore`.
+        notes: what was left out or changed, a sentence each.
+    """
+
+    columns: dict[str, Tensor]
+    notes: list[str]
+
+
+def snapshot(
+    pipeline: Pipeline, config: Config, vocabulary: Vocabulary, checkpoint_sha256: str = ""
+) -> SavedMap:
+    """The whole map with all that it needs to be understood later. On the mapping thread.
+
+    Args:
+        vocabulary: that the labels in the map are out of.
+        checkpoint_sha256: of the network's weights, see :func:`checkpoint_digest`.
+    """
+    bases = pipeline.feature_bases
+    header = MapHeader(
+        voxel_size_m=config.map.voxel_size_m,
+        frame=config.inputs.map_frame,
+        stamp_ns=pipeline.map.stamp_ns,
+        saved_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        vocabulary=vocabulary.tree(),
+        spaces={name: basis.space for name, basis in bases.items()},
+        encoder=pipeline.encoder_name,
+        network=pipeline.network_name,
+        checkpoint_sha256=checkpoint_sha256,
+        settings=_leaves(config),
+    )
+    directions = {name: basis.directions.float() for name, basis in bases.items()}
+    return SavedMap(header, pipeline.map.columns(), directions)
+
+
+def fit(saved: SavedMap, pipeline: Pipeline, config: Config, T_map_file: FloatArray | None = None) -> Fitting:
+    """What the running map can take of a file's, moved to its place. Any thread.
+
+    Voxels of another size are binned anew where the running map's are coarser.
+
+    Args:
+        T_map_file: (4, 4) pose of the file's frame in the map; None: they are the same.
+
+    Raises:
+        MapFileError: for voxels that are coarser than the running map's, or a transform that is not rigid.
+    """
+    header, voxel_size_m = saved.header, config.map.voxel_size_m
+    if header.voxel_size_m > 1.001 * voxel_size_m:
+        raise MapFileError(
+            f"the file's voxels are {header.voxel_size_m:g} m and the map's {voxel_size_m:g} m: coarser ones "
+            f"cannot be made finer; set map.voxel_size_m to {header.voxel_size_m:g} or more"
+        )
+    columns, notes = dict(saved.voxel), []
+    if T_map_file is None and header.frame != config.inputs.map_frame:
+        notes.append(f"frame '{header.frame}' was taken as '{config.inputs.map_frame}'")
+    notes += _fit_features(columns, saved, pipeline.feature_bases)
+    notes += _fit_labels(columns, header, pipeline.vocabulary)
+    unknown = [name for name in columns if name not in pipeline.map.column_names]
+    if unknown:
+        notes.append(f"columns that this map does not have: {', '.join(unknown)}")
+    columns = {name: values for name, values in columns.items() if name not in unknown}
+    other_size = header.voxel_size_m < 0.999 * voxel_size_m
+    if T_map_file is not None or other_size:
+        pose = np.eye(4) if T_map_file is None else T_map_file
+        if not _is_rigid(pose):
+            raise MapFileError(f"the transform is no rotation and translation: {pose.tolist()}")
+        columns = moved(columns, pose, voxel_size_m)
+    if other_size:
+        notes.append(
+            f"voxels of {header.voxel_size_m:g} m were binned anew: {len(saved)} to {len(columns['key'])}"
+        )
+    return Fitting(columns, notes)
+
+
+def checkpoint_digest(checkpoint: str) -> str:
+    """SHA-256 of the weights that the setting ``network.checkpoint`` means, empty where there are none."""
+    path = SHIPPED if checkpoint == "auto" else Path(checkpoint).expanduser()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _fit_features(
+    columns: dict[str, Tensor], saved: SavedMap, bases: Mapping[str, FeatureBasis]
+) -> list[str]:
+    """Brings columns of features into the running basis, or drops them with their evidence."""
+    notes = []
+    for name in saved.header.spaces:
+        if name not in columns or columns[name].shape[1] == 0:
+            columns.pop(name, None)
+            columns.pop(f"{name}_weight", None)
+            continue
+        theirs, ours = saved.header.spaces[name], bases.get(name)
+        if ours is None or ours.space != theirs:
+            del columns[name]
+            columns.pop(f"{name}_weight", None)
+            here = f"'{ours.space}'" if ours else "nothing that reads them"
+            notes.append(
+                f"{name}s were dropped: the file's are of the language space '{theirs}', here is {here}"
+            )
+            continue
+        directions = ours.directions.float().cpu()
+        basis = saved.basis[name]
+        # Computed on another machine, the same basis differs by rounding.
+        if basis.shape != directions.shape or not torch.allclose(basis, directions, atol=1e-3):
+            columns[name] = (columns[name].float() @ (basis @ directions.T)).half()
+            notes.append(f"{name}s were turned from {len(basis)} to {len(directions)} channels")
+    return notes
+
+
+def _fit_labels(columns: dict[str, Tensor], header: MapHeader, vocabulary: Vocabulary) -> list[str]:
+    """Labels by name; what has no name here becomes unknown."""
+    names = [entry["name"] for entry in header.vocabulary.get("entries", [])]
+    if "label" not in columns or tuple(names) == vocabulary.names:
+        return []
+    ours = {name: i for i, name in enumerate(vocabulary.names, start=1)}
+    table = torch.tensor([0, *(ours.get(name, 0) for name in names)])
+    label = columns["label"].long()
+    columns["label"] = table[label.clamp(0, len(names))].to(columns["label"].dtype)
+    lost = (columns["label"] == 0) & (label > 0)
+    for name in ("confidence", "instance"):
+        if name in columns:
+            columns[name] = torch.where(lost, torch.zeros_like(columns[name]), columns[name])
+    if not bool(lost.any()):
+        return []
+    return [f"{int(lost.sum())} labels have names that the vocabulary here lacks; they became unknown"]
+
+
+def _is_rigid(pose: FloatArray) -> bool:
+    rotation = pose[:3, :3]
+    # Rotations from float32 quaternions are off by 1e-6.
+    off = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    return bool(np.isfinite(pose).all() and off < 1e-3 and np.linalg.det(rotation) > 0)
+
+
+def _leaves(config: Config) -> dict[str, Any]:
+    return {
+        f"{group.name}.{leaf.name}": getattr(getattr(config, group.name), leaf.name)
+        for group in dataclasses.fields(config)
+        for leaf in dataclasses.fields(getattr(config, group.name))
+    }
