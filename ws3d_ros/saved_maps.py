@@ -127,9 +127,7 @@ def _fit_features(
             del columns[name]
             columns.pop(f"{name}_weight", None)
             here = f"'{ours.space}'" if ours else "nothing that reads them"
-            notes.append(
-                f"{name}s were dropped: the file's are of the language space '{theirs}', here is {here}"
-            )
+            notes.append(f"{name}s were dropped: they are of the language space '{theirs}', here is {here}")
             continue
         directions = ours.directions.float().cpu()
         basis = saved.basis[name]

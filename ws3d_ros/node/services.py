@@ -117,8 +117,6 @@ def _pose(transform: Transform) -> FloatArray | None:
     quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
     length = float(np.linalg.norm(quaternion))
     if not np.isfinite([*quaternion, move.x, move.y, move.z]).all() or abs(length - 1.0) > 0.01:
-        raise MapFileError(
-            f"the transform's rotation must be a quaternion of length 1, not {quaternion.tolist()}"
-        )
+        raise MapFileError(f"the transform's rotation must be of length 1, not {quaternion.tolist()}")
     pose = pose_matrix((move.x, move.y, move.z), (quaternion / length).tolist())
     return None if np.array_equal(pose, np.eye(4)) else pose
