@@ -3,7 +3,7 @@
     python benchmarks/results_table.py
 
 Each table stands between two marks, `<!-- NAME -->` and `<!-- /NAME -->`. What has no results yet is left
-as it is.
+as it is. Few labels are drawn as curves, too, into docs/images/label_efficiency.png.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from common import RESULTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+IMAGE = PAGE.parent / "images" / "label_efficiency.png"
 
 
 def zero_shot_tables(result: dict[str, Any]) -> str:
@@ -82,13 +83,13 @@ def pretraining_table(result: dict[str, Any]) -> str:
 
 
 def label_efficiency_tables(result: dict[str, Any]) -> str:
-    """Protocols by variant, with the share of full supervision from scratch."""
+    """Protocols by variant, with the share of the best full supervision: from scratch, longer, or pre-trained."""
     budget, cells = result["budget"], result["cells"]
     about = (
         f"{budget['steps']} steps of {budget['clouds']} x {budget['voxels']} voxels of {budget['scenes']} "
         f"scenes; scored on {budget['held_out']} others. Mean ± standard deviation over seeds."
     )
-    full = next((c for c in cells if c["protocol"] == "full" and c["longer"] == 1), None)
+    full = max((c["miou"][0] for c in cells if c["protocol"] == "full"), default=0.0)
     lines = []
     for cell in sorted(cells, key=_order):
         labels = cell["labels"]
@@ -96,11 +97,38 @@ def label_efficiency_tables(result: dict[str, Any]) -> str:
         amount += f", {labels['scene_share']:.0%} of the scenes"
         amount += f", {labels['novel']} novel classes" if labels["novel"] else ""
         variant = cell["variant"] + (f", {cell['longer']} x the steps" if cell["longer"] > 1 else "")
-        share = f"{cell['miou'][0] / full['miou'][0]:.0%}" if full and not labels["novel"] else ""
+        share = f"{cell['miou'][0] / full:.0%}" if full and not labels["novel"] else ""
         figures = [_pm(cell, name) for name in ("miou", "words_miou", "hiou")]
         lines.append([amount, variant, str(cell["seeds"]), *figures, share])
-    heads = ["labels", "variant", "seeds", "mIoU", "mIoU by words", "hIoU", "of full supervision"]
+    heads = ["labels", "variant", "seeds", "mIoU", "mIoU by words", "hIoU", "of the best full supervision"]
     return "\n\n".join([f"{_machine(result)} {about}".strip(), _table(heads, lines)])
+
+
+def draw_label_efficiency(result: dict[str, Any], path: Path) -> None:
+    """mIoU over points a scene, and over the share of scenes, a curve a variant; dashed: full supervision."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    kinds = (("annotation", "points", "points a scene"), ("reconstruction", "scene_share", "share of scenes"))
+    for place, (protocol, amount, title) in enumerate(kinds, start=1):
+        axes = figure.add_subplot(1, 2, place)
+        cells = sorted((c for c in result["cells"] if c["protocol"] == protocol), key=_order)
+        for variant in dict.fromkeys(cell["variant"] for cell in cells):
+            ours = [cell for cell in cells if cell["variant"] == variant]
+            middle, spread = zip(*(cell["miou"] for cell in ours), strict=True)
+            axes.errorbar([c["labels"][amount] for c in ours], middle, spread, marker="o", label=variant)
+        for cell in (c for c in result["cells"] if c["protocol"] == "full" and c["longer"] == 1):
+            axes.axhline(cell["miou"][0], linestyle="--", linewidth=0.8, color="grey")
+        axes.set_xscale("log")
+        axes.set_xlabel(title)
+        axes.set_ylabel("mIoU")
+        axes.grid(alpha=0.3)
+        if place == 1 and cells:
+            axes.legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
 
 
 def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
@@ -157,7 +185,12 @@ def main() -> None:
     for name, table in TABLES.items():
         file = RESULTS / f"{name}.json"
         if file.is_file():
-            page = into_page(page, name, table(json.loads(file.read_text())))
+            result = json.loads(file.read_text())
+            text = table(result)
+            if name == "label_efficiency":
+                draw_label_efficiency(result, IMAGE)
+                text += f"\n\n![mIoU over the amount of labels](images/{IMAGE.name})"
+            page = into_page(page, name, text)
     PAGE.write_text(page, encoding="utf-8")
 
 
