@@ -83,7 +83,7 @@ def pretraining_table(result: dict[str, Any]) -> str:
 
 
 def label_efficiency_tables(result: dict[str, Any]) -> str:
-    """Protocols by variant, with the share of the best full supervision: from scratch, longer, or pre-trained."""
+    """Protocols by variant; shares are of the best full supervision: short, long or pre-trained."""
     budget, cells = result["budget"], result["cells"]
     about = (
         f"{budget['steps']} steps of {budget['clouds']} x {budget['voxels']} voxels of {budget['scenes']} "
