@@ -60,11 +60,13 @@ def room_frames() -> tuple[list[str], Iterator[Labelled]]:
         class_of[int(number)] = names.index(thing["class"]) + 1
     with open_bag(ROOM) as reader:
         instances = {
-            stamp_ns(message.header): cv2.imdecode(np.asarray(message.data), cv2.IMREAD_UNCHANGED)
+            stamp_ns(message.header): np.asarray(
+                cv2.imdecode(np.asarray(message.data), cv2.IMREAD_UNCHANGED), np.int64
+            )
             for _, message in messages_of(reader, lambda c: c.topic.startswith(INSTANCES))
         }
     return names, (
-        Labelled(frame, class_of[torch.from_numpy(instances[frame.stamp_ns].astype(np.int64))])
+        Labelled(frame, class_of[torch.from_numpy(instances[frame.stamp_ns])])
         for frame in Bag(ROOM).measurements()
         if isinstance(frame, Frame)
     )

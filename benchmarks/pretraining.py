@@ -100,7 +100,7 @@ class Bench:
         if self.device == "cuda":
             memory["gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
         student.eval()
-        figures = {}
+        figures: dict[str, float] = {}
         for key, color in (("color", True), ("no_color", False)):
             size, vectors = asked.student.voxel_size_m, self.words.vectors()
             result = zero_shot(student, self.held_out, vectors, size, self.backend, color)

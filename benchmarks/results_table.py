@@ -64,7 +64,7 @@ def pretraining_table(result: dict[str, Any]) -> str:
     """Variants, with their difference from the first."""
     budget, variants = result["budget"], result["variants"]
     figures = ("color_miou", "color_accuracy", "no_color_miou", "no_color_accuracy")
-    lines = []
+    lines: list[list[str]] = []
     for row in variants:
         name = row["variant"]
         cells = [_pm(row, figure) for figure in figures]
