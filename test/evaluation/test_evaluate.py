@@ -106,9 +106,9 @@ def test_objects_and_a_split_and_a_picture(
     assert code == 0, text
     figures = json.loads(out.read_text())
     # The only object; floor and wall are none. It is one piece with unmistakable colours.
-    assert list(figures["objects"]["classes"]) == ["box"]
-    assert figures["objects"]["ap50"] == 1.0
-    assert figures["objects"]["whatever_class"]["ap50"] == 1.0
+    assert list(figures["instances"]["classes"]) == ["box"]
+    assert figures["instances"]["ap50"] == 1.0
+    assert figures["instances"]["class_agnostic"]["ap50"] == 1.0
     split = figures["base_and_novel"]
     assert split["novel_miou"] == pytest.approx(figures["classes"]["box"]["iou"])
     assert min(split["base_miou"], split["novel_miou"]) <= split["hiou"]

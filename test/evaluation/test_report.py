@@ -49,7 +49,7 @@ def test_objects_in_the_file() -> None:
         "lamp": {"ap": 0.0, "ap50": 0.0, "ap25": 0.0, "objects": 1},
     }
     assert (values["ap"], values["objects"]) == (0.25, 3)
-    assert values["whatever_class"] == {"ap": None, "ap50": None, "ap25": None}, "JSON has no NaN"
+    assert values["class_agnostic"] == {"ap": None, "ap50": None, "ap25": None}, "JSON has no NaN"
     assert json.loads(json.dumps(values, allow_nan=False)) == values
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ws3d_ros.cli.judging import judge, map_sequence, score_labels, score_objects
+from ws3d_ros.cli.judging import judge, map_sequence, score_labels, score_objects, score_partition
 from ws3d_ros.cli.judging_cloud import judge_cloud, read_names, score_cloud
 from ws3d_ros.config import from_mapping
 from ws3d_ros.evaluation.metrics import Scores, base_and_novel
@@ -72,7 +72,7 @@ def evaluate(
     background words; labels below semantics.unknown_below are unknown, which is wrong, too.
     Voxels seen only once or from afar count like all others (map.min_weight is 0). Objects are
     scored as in ScanNet's benchmark, but over voxels, with output.min_instance_voxels as the least
-    size; walls and floors are none.
+    size; walls and floors are none. They are cut anew out of the finished map, as instances.segment does.
 
     With --cloud, the 3D network alone names the points of a cloud, as `ws3d label` does, and the points
     with a label are scored; --encoder, --every, --voxel-size, --max-depth and --channels do not matter.
@@ -144,9 +144,11 @@ def evaluate_sequence(sequence: Path, settings: dict[str, Any], every: int, nove
     begun = time.monotonic()
     judged = judge(map_sequence(folder, config, choice.encoder, every, network.namer), folder)
     result, extra = score_labels(judged)
-    objects, agnostic = score_objects(judged, config.output.min_instance_voxels)
+    smallest = config.output.min_instance_voxels
+    objects, agnostic = score_objects(judged, smallest)
     report = as_mapping(result, folder.classes) | extra | split_of(result, unseen, novel)
-    report["objects"] = objects_as_mapping(objects, agnostic, folder.classes)
+    report["instances"] = objects_as_mapping(objects, agnostic, folder.classes)
+    report["instances"]["class_agnostic"] |= asdict(score_partition(judged, smallest))
     report |= {
         "sequence": str(sequence),
         "every": every,

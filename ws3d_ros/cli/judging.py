@@ -14,12 +14,16 @@ from ws3d_ros.config import Config
 from ws3d_ros.evaluation.average_precision import (
     AveragePrecision,
     LabelledObjects,
+    Partition,
     average_precision,
     class_agnostic,
+    partition,
 )
 from ws3d_ros.evaluation.classes import STUFF
 from ws3d_ros.evaluation.ground_truth import VoxelVotes, look_up
 from ws3d_ros.evaluation.metrics import Scores, calibration_error, confusion_matrix, scores
+from ws3d_ros.instances.boxes import vote
+from ws3d_ros.instances.segmentation import segment, structure_labels
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.namer import Namer
@@ -34,6 +38,7 @@ console = Console()
 class Run:
     """A map, and the votes for which class and which instance its voxels truly are."""
 
+    config: Config
     pipeline: Pipeline
     classes: VoxelVotes
     instances: VoxelVotes
@@ -47,7 +52,8 @@ class JudgedMap:
         points_m: (N, 3) float32 centres.
         truth, label: (N,) int64 classes 1..C, and labels 0..C.
         confidence: (N,) float32, 0 where there is no label.
-        objects: true and found instances of the voxels with a true instance.
+        objects: true and found instances of the voxels with a true instance. Of the found ones, all voxels
+            have the thing's label and score.
     """
 
     pipeline: Pipeline
@@ -64,7 +70,7 @@ def map_sequence(
     """The map that the pipeline makes of a sequence, and the votes for what is truly there."""
     pipeline = Pipeline(config, encoder, Vocabulary.of(folder.classes), torch.device("cpu"), namer)
     limits = (config.map.voxel_size_m, config.inputs.min_depth_m, config.inputs.max_depth_m)
-    run = Run(pipeline, VoxelVotes(*limits), VoxelVotes(*limits))
+    run = Run(config, pipeline, VoxelVotes(*limits), VoxelVotes(*limits))
     count = len(range(0, len(folder), every))
     for item in track(folder.frames(every), "mapping", total=count, console=console):
         pipeline.integrate(item.frame)
@@ -79,19 +85,18 @@ def judge(run: Run, folder: PosedFolder) -> JudgedMap:
     """The map beside the truth. What the map lacks has no label and no instance."""
     mapped = run.pipeline.map.everything()
 
-    def said(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        label, instance = (
-            look_up(mapped.keys, keys, what, 0).long() for what in (mapped.label, mapped.instance)
-        )
-        return label, instance, look_up(mapped.keys, keys, mapped.confidence.float(), 0.0)
-
     keys, truth = run.classes.majority()
-    label, _, confidence = said(keys)
+    label = look_up(mapped.keys, keys, mapped.label, 0).long()
+    confidence = look_up(mapped.keys, keys, mapped.confidence.float(), 0.0)
     places, instance = run.instances.majority()
-    label_there, found, confidence_there = said(places)
+    structure = structure_labels(folder.classes)
+    smallest = run.config.output.min_instance_voxels
+    things = segment(mapped, mapped.label, mapped.confidence, structure, min_voxels=smallest)
+    named, score = vote(mapped.label, mapped.confidence, things, structure)
+    found = look_up(mapped.keys, places, things, 0).long()
     objects = (
         LabelledObjects(instance, folder.class_of_instance[instance]),
-        LabelledObjects(found, label_there, confidence_there),
+        LabelledObjects(found, named[found], score[found]),
     )
     points = (unpack_keys(keys).float() + 0.5) * mapped.voxel_size_m
     return JudgedMap(run.pipeline, points, truth, label, confidence, objects)
@@ -112,11 +117,25 @@ def score_labels(judged: JudgedMap) -> tuple[Scores, dict[str, Any]]:
 
 def score_objects(judged: JudgedMap, min_voxels: int) -> tuple[AveragePrecision, AveragePrecision]:
     """Average precision of the map's instances, class by class and whatever the class."""
-    names = judged.pipeline.vocabulary.names
-    stuff = [number for number, name in enumerate(names, start=1) if name in STUFF]
-    truth, found = judged.objects
-    alike = (class_agnostic(truth, stuff), class_agnostic(found, stuff))
+    names, stuff = judged.pipeline.vocabulary.names, stuff_of(judged)
     return (
         average_precision([judged.objects], len(names), stuff, min_voxels),
-        average_precision([alike], 1, min_points=min_voxels),
+        average_precision([without_classes(judged)], 1, min_points=min_voxels),
     )
+
+
+def score_partition(judged: JudgedMap, min_voxels: int) -> Partition:
+    """How many objects are split, and how many found ones join several, whatever the class."""
+    return partition([without_classes(judged)], min_voxels)
+
+
+def without_classes(judged: JudgedMap) -> tuple[LabelledObjects, LabelledObjects]:
+    """True and found objects as one class, nameless ones too; true walls and floors are left out."""
+    truth, found = judged.objects
+    nameless = LabelledObjects(found.instance, (found.instance > 0).long(), found.confidence)
+    return class_agnostic(truth, stuff_of(judged)), nameless
+
+
+def stuff_of(judged: JudgedMap) -> list[int]:
+    """Numbers of the classes that are no objects."""
+    return [number for number, name in enumerate(judged.pipeline.vocabulary.names, start=1) if name in STUFF]

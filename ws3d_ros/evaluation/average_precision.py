@@ -104,6 +104,35 @@ def class_agnostic(objects: LabelledObjects, without: Sequence[int] = ()) -> Lab
     return LabelledObjects(objects.instance * keep, keep.long(), objects.confidence)
 
 
+@dataclass(frozen=True)
+class Partition:
+    """How a scene was cut, in shares of 0..1; NaN where there is nothing to count.
+
+    Attributes:
+        split: true objects of which two or more found ones are pieces: most points of a piece are the
+            object's.
+        joined: found objects that hold most points of two or more true ones.
+    """
+
+    split: float
+    joined: float
+
+
+def partition(
+    scenes: Iterable[tuple[LabelledObjects, LabelledObjects]], min_points: int = MIN_POINTS
+) -> Partition:
+    """Over- and under-segmentation, classes apart from 0 ignored; smaller objects do not count."""
+    pieces, wholes = [], []
+    for truth, found in scenes:
+        overlap = _overlap(class_agnostic(truth), class_agnostic(found), 1, frozenset())
+        true, large = overlap.true_size >= min_points, overlap.found_size >= min_points
+        shared = overlap.shared[np.ix_(true, large)]
+        pieces.append((2 * shared > overlap.found_size[large]).sum(1))
+        wholes.append((2 * shared > overlap.true_size[true][:, None]).sum(0))
+    split, joined = np.concatenate([[], *pieces]) > 1, np.concatenate([[], *wholes]) > 1
+    return Partition(*(float(many.mean()) if len(many) else float("nan") for many in (split, joined)))
+
+
 def area_below_precision(score: np.ndarray, hit: np.ndarray, true_objects: int) -> float:
     """Area below precision over recall of found objects, with trapezoids.
 

@@ -47,11 +47,11 @@ def objects_as_mapping(
     result: AveragePrecision, agnostic: AveragePrecision, classes: list[str]
 ) -> dict[str, Any]:
     """What goes into JSON: ``ap, ap50, ap25`` (None where there is no object), the same for each class
-    that has objects, and under ``whatever_class`` without regard to classes."""
+    that has objects, and under ``class_agnostic`` without regard to classes."""
     return {
         **_three(result.ap, result.ap50, result.ap25),
         "objects": int(result.count.sum()),
-        "whatever_class": _three(agnostic.ap, agnostic.ap50, agnostic.ap25),
+        "class_agnostic": _three(agnostic.ap, agnostic.ap50, agnostic.ap25),
         "classes": {
             name: {**_three(*row), "objects": int(count)}
             for name, row, count in zip(classes, result.per_class.tolist(), result.count, strict=True)
