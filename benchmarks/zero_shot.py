@@ -108,7 +108,7 @@ def name_scene(
     if not color:
         window = replace(window, color=torch.full_like(window.color, torch.nan))
     begun = time.perf_counter()
-    understood = Pipeline(config, encoder, Vocabulary.of(scene.names), CPU, namer).relabel(window)
+    understood = Pipeline(config, encoder, Vocabulary.of(scene.names), CPU, namer).read_and_name(window)
     seconds = time.perf_counter() - begun
     if understood.network_error or understood.names is None:
         raise RuntimeError(understood.network_error)
@@ -216,8 +216,6 @@ def main() -> None:
     result = {
         "checkpoint": about(arguments.checkpoint),
         "encoder": choice.encoder.name if choice.encoder is not None else None,
-        "network_weight": config.network.weight,
-        "smoothing_sweeps": config.semantics.smoothing_sweeps,
         "seconds": round(time.perf_counter() - begun),
         "peak_memory_mib": round(peak_memory_bytes() / 2**20),
         "rows": _rounded(rows),
