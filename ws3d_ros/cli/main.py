@@ -15,9 +15,11 @@ import typer
 
 from ws3d_ros.cli.demo import demo
 from ws3d_ros.cli.evaluate import evaluate
+from ws3d_ros.cli.export import export
 from ws3d_ros.cli.finetune import finetune
 from ws3d_ros.cli.import_weights import import_weights
 from ws3d_ros.cli.label import label
+from ws3d_ros.cli.map import map_recording
 from ws3d_ros.cli.play import play
 from ws3d_ros.cli.pretrain import pretrain
 from ws3d_ros.cli.render_scene import render_scene
@@ -31,6 +33,8 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(play)
 app.command()(evaluate)
+app.command("map")(map_recording)
+app.command()(export)
 app.command()(label)
 app.command()(import_weights)
 app.command()(pretrain)

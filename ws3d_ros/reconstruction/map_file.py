@@ -22,8 +22,8 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -123,13 +123,17 @@ def save_map(saved: SavedMap, path: str | Path) -> int:
         "header": header,
         "sha256": json.dumps(digests),
     }
+    # A folder, since safetensors has files of its own on the way.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _forget_killed(path)
-        save_file(tensors, partial, metadata)
-        _sync(partial)
-        os.replace(partial, path)
+        partial.mkdir(exist_ok=True)
+        written = partial / path.name
+        save_file(tensors, written, metadata)
+        written.chmod(partial.stat().st_mode & 0o666)  # as the user's other files; safetensors' are private
+        _sync(written)
+        os.replace(written, path)
         _sync(path.parent)
         return path.stat().st_size
     except (OSError, SafetensorError) as error:
@@ -137,8 +141,7 @@ def save_map(saved: SavedMap, path: str | Path) -> int:
             f"{path} cannot be written: {error}; is there room, and are you allowed to?"
         ) from error
     finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def load_map(path: str | Path) -> SavedMap:
@@ -283,4 +286,4 @@ def _forget_killed(path: Path) -> None:
     for left in path.parent.glob(f".{path.name}.*.partial"):
         pid = left.name.split(".")[-2]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            left.unlink(missing_ok=True)
+            shutil.rmtree(left, ignore_errors=True)
