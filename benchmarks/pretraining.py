@@ -2,7 +2,7 @@
 
     python benchmarks/pretraining.py [--quick] [--seeds N] [--part K/N] [--device cuda]
 
-Each run has the same few steps (`BUDGET`), and is scored on held-out procedural scenes with and without
+Each run has the same few steps and scenes, and is scored on held-out procedural scenes with and without
 colour, by the nearest of the training's words. A run is a line of results/pretraining.jsonl and is not
 done again; one that was interrupted goes on in its folder below --runs. Steps a second and memory are
 those of the run. The lines are summed up in results/pretraining.json. Several processes may share the
@@ -40,7 +40,7 @@ from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS
 from ws3d_ros.training.words import WordBook
 
 console = Console()
-BUDGET: dict[str, Any] = {"steps": 400, "scenes": 200, "held_out": 12, "voxels": 6000}
+BUDGET: dict[str, Any] = {"scenes": 200, "held_out": 12, "voxels": 6000}
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "full": {},
     "without region": {"terms": {"region": 0.0}},
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
     parser.add_argument("--runs", type=Path, default=Path("runs/pretraining"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=BUDGET["steps"])
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--part", default="0/1", help="K/N: every N-th run, from the K-th on")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -141,8 +141,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     recipe, _ = load_recipe("default")
-    cut = {name: BUDGET[name] for name in ("scenes", "held_out", "voxels")}
-    data = replace(recipe.data, **cut)
+    data = replace(recipe.data, **BUDGET)
     schedule = replace(recipe.schedule, steps=arguments.steps)
     seeds, folder, variants = arguments.seeds, RESULTS, list(VARIANTS)
     if arguments.quick:
@@ -159,10 +158,9 @@ def main() -> None:
         if not lines.has(variant=variant, seed=seed):
             console.print(f"{variant}, seed {seed}")
             lines.add(bench.run(variant, seed))
-    result = {
-        "budget": {**cut, "clouds": data.clouds, "steps": schedule.steps},
-        "variants": summary(lines.rows()),
-    }
+    budget = {name: getattr(data, name) for name in ("scenes", "held_out", "clouds", "voxels")}
+    budget["steps"] = schedule.steps
+    result = {"budget": budget, "variants": summary(lines.rows())}
     if not arguments.quick:
         save("pretraining", result)
     print(pretraining_table(result))
