@@ -1,18 +1,16 @@
 """Identities of boxes before a wall: each state, and what may happen between two looks."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from windows import VOXEL_M, box_cells, window
 
 from ws3d_ros.instances.association import assign, moves
-from ws3d_ros.instances.objects import State
-from ws3d_ros.instances.tracking import CONFIRM, GONE_MISSES, MISSES, Tracked, Tracker
+from ws3d_ros.instances.changes import CONFIRM
+from ws3d_ros.instances.objects import State, Tracked
+from ws3d_ros.instances.tracking import GONE_MISSES, MISSES, Tracker
 from ws3d_ros.rendering.splat import render
 from ws3d_ros.sensors.frame import Frame, Pinhole
 from ws3d_ros.training.scenes.trajectory import camera_pose
@@ -257,6 +255,7 @@ def test_an_empty_window() -> None:
 
 def greedy(pairs: dict[tuple[int, int], float]) -> dict[int, int]:
     """Mutual best, object by object; then the best sum over all ways to pair what is left."""
+
     def best(of: int, axis: int) -> tuple[int, int]:
         mine = [(-score, pair) for pair, score in pairs.items() if pair[axis] == of]
         return min(mine)[1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_matrix
 
 BINS = 8
 """Of a colour's histogram, for each of red, green and blue."""
@@ -163,11 +164,10 @@ def moves(likeness: np.ndarray, way_m: np.ndarray, possible: np.ndarray) -> list
 
 def _sums(group: np.ndarray, groups: int, values: np.ndarray) -> np.ndarray:
     """(groups, C) sums of (N, C) values."""
-    width = values.shape[1]
-    place = group[:, None] * width + np.arange(width)
-    return np.bincount(
-        place.reshape(-1), values.reshape(-1).astype(np.float64), minlength=groups * width
-    ).reshape(groups, width)
+    count = len(group)
+    member = csr_matrix((np.ones(count), (group, np.arange(count))), shape=(groups, count))
+    sums: np.ndarray = member @ values.astype(np.float64)
+    return sums
 
 
 def _histogram(group: np.ndarray, groups: int, color: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ws3d_ros.instances.association import BINS, Kinds
 
@@ -104,3 +105,38 @@ class Objects:
         empty = np.zeros((0, 3))
         wide = np.zeros((0, 3 * BINS))
         return cls.new(Kinds(np.zeros(0, np.int64), empty, empty, np.zeros((0, 1)), wide, np.zeros((0, 0))))
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to an object.
+
+    Attributes:
+        kind: born, split, merged, moved, lost, found or gone.
+        id: of the object. other: split off which, or merged into which; the id that was given up when
+            an object turned out to have moved; else 0.
+        stamp_ns: of the update.
+        from_m, to_m: (3,) centroids of a move, else None.
+    """
+
+    kind: str
+    id: int
+    stamp_ns: int
+    other: int = 0
+    from_m: tuple[float, ...] | None = None
+    to_m: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The outcome of an update.
+
+    Attributes:
+        instance: (N,) int32 lasting ids of the window's voxels, 0 for none.
+        states: state of each object that is known, by id; those that are remembered as gone included.
+        events: what happened, in a fixed order.
+    """
+
+    instance: Tensor
+    states: dict[int, State]
+    events: tuple[Event, ...]

@@ -9,89 +9,37 @@ something else; if its like then appears where nothing was before, the object ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ws3d_ros.instances.association import (
-    LEAST_SHARE,
-    Kinds,
-    alike,
-    assign,
-    kinds_of,
-    moves,
-    overlaps,
+from ws3d_ros.instances.association import Kinds, alike, kinds_of, moves, overlaps
+from ws3d_ros.instances.changes import (
+    CONFIRM,
+    IN_VIEW,
+    Evidence,
+    judge,
+    match_segments,
+    merging,
+    owners,
+    remnants,
 )
 from ws3d_ros.instances.memory import Explored, Places, columns_of
-from ws3d_ros.instances.objects import Objects, State
-from ws3d_ros.instances.sight import look
-from ws3d_ros.reconstruction.keys import unpack_keys
+from ws3d_ros.instances.objects import Event, Objects, State, Tracked
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.frame import Frame, Scan
 
-CONFIRM = 3
-"""Updates that a new object, a split or a merge must last."""
 MISSES, GONE_MISSES = 3, 10
 """Measurements in a row without an object that make it missing, and gone."""
 REMEMBER_NS = 600 * 10**9
 """An object that is not seen for longer than this is not found again elsewhere."""
-_IN_VIEW = 0.3  # of an object's voxels: less of it in view says nothing
-_ABSENT = 0.7  # of its voxels in view: so many must be free, or something else's
-_HIDDEN = 0.9
+_HIDDEN = 0.9  # of its voxels in view
 _WHOLE = 0.8  # of the voxels that an object had: its look is learnt anew
-_REMNANT = 0.3  # of the voxels that it had: what was not carved of a thing that left
 _STILL = 0.5  # likeness of what is at its place, for it to be still there
 _STAYED_M = 0.3
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened to an object.
-
-    Attributes:
-        kind: born, split, merged, moved, lost, found or gone.
-        id: of the object. other: split off which, or merged into which; the id that was given up when
-            an object turned out to have moved; else 0.
-        stamp_ns: of the update.
-        from_m, to_m: (3,) centroids of a move, else None.
-    """
-
-    kind: str
-    id: int
-    stamp_ns: int
-    other: int = 0
-    from_m: tuple[float, ...] | None = None
-    to_m: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """The outcome of an update.
-
-    Attributes:
-        instance: (N,) int32 lasting ids of the window's voxels, 0 for none.
-        states: state of each object that is known, by id; those that are remembered as gone included.
-        events: what happened, in a fixed order.
-    """
-
-    instance: Tensor
-    states: dict[int, State]
-    events: tuple[Event, ...]
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """What measurements say of each object, (O,) each: numbers of its voxels, and a verdict."""
-
-    known: np.ndarray
-    freed: np.ndarray
-    surface: np.ndarray
-    hidden: np.ndarray
-    clear: np.ndarray  # in view and not hidden
-    absent: np.ndarray
 
 
 class Tracker:
@@ -136,63 +84,23 @@ class Tracker:
         thing = self._objects.row_of(self._places.owner_at(keys))
         seen, now = looks(segment, segments), looks(thing, len(self._objects))
         still = alike(now, self._objects.kinds, shape=False) >= _STILL
-        evidence = self._judge(window, keys, measurements, still)
-        match = self._match(segment, thing, seen, now.voxels)
-        match[self._remnants(match, seen, evidence)] = -1
-        keeps, into = self._merging(segment, thing, match, now.voxels, still)
+        evidence, self._places = judge(
+            self._objects, self._places, window, measurements, still, self._max_range_m
+        )
+        match = match_segments(self._objects, segment, thing, seen, now.voxels)
+        match[remnants(self._objects, match, seen, evidence)] = -1
+        keeps, into = merging(self._objects, segment, thing, match, now.voxels, still)
         first_ns = self._explored.first_seen(columns_of(points_m), stamp_ns)
-        match, born = self._bear(segment, thing, match, seen, first_ns, stamp_ns)
-        owner = self._owners(segment, thing, match, keeps, into)
+        match = self._bear(segment, thing, match, seen, first_ns, stamp_ns)
+        owner = owners(self._objects, segment, thing, match, keeps, into)
         self._places = self._places.rewritten(keys, owner)
         self._explored = self._explored.extended(np.unique(columns_of(points_m)), stamp_ns)
-        self._learn(looks, owner, evidence, born)
-        self._advance(match, keeps, evidence, born, stamp_ns)
+        self._learn(looks, owner, evidence)
+        self._advance(match, keeps, evidence, stamp_ns)
         self._dissolve(into, stamp_ns)
         self._find_moved(stamp_ns)
         self._forget(stamp_ns)
         return self._answer(keys, segment, window)
-
-    # Who is who -------------------------------------------------------------------------------
-
-    def _match(self, segment: np.ndarray, thing: np.ndarray, seen: Kinds, left: np.ndarray) -> np.ndarray:
-        """(S,) row of the object that each segment is, -1 for none."""
-        part, row, votes = overlaps(segment, thing)
-        likeness = 0.5 + 0.5 * alike(seen.take(part), self._objects.kinds.take(row), shape=False)
-        share = votes / np.minimum(seen.voxels[part], left[row])
-        good = share * likeness >= LEAST_SHARE
-        return assign(part[good], row[good], (votes * likeness)[good], len(seen.voxels))
-
-    def _remnants(self, match: np.ndarray, seen: Kinds, evidence: _Evidence) -> np.ndarray:
-        """(S,) bool: segments that are only what sensors could not yet carve of an object that left."""
-        row = np.maximum(match, 0)
-        if len(self._objects) == 0:
-            return np.zeros(len(match), bool)
-        small = seen.voxels < _REMNANT * self._objects.kinds.voxels[row]
-        result: np.ndarray = (match >= 0) & small & (2 * evidence.freed[row] > evidence.known[row])
-        return result
-
-    def _merging(
-        self, segment: np.ndarray, thing: np.ndarray, match: np.ndarray, left: np.ndarray, still: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Objects that are part of another's segment.
-
-        Returns:
-            (O,) bool whether its voxels stay its own for now, and (O,) the number of the object that it
-            becomes part of at once, 0 for none.
-        """
-        objects = self._objects
-        part, row, votes = overlaps(segment, thing)
-        host = np.full(len(objects), -1)
-        for p, r in zip(*(values[2 * votes > left[row]] for values in (part, row)), strict=True):
-            host[r] = match[p]
-        unmatched = ~np.isin(np.arange(len(objects)), match)
-        whole = 2 * left >= objects.kinds.voxels
-        swallowed = unmatched & (host >= 0) & whole & still
-        number = np.append(objects.number, 0)[host]
-        tentative = objects.state == State.TENTATIVE
-        at_once = unmatched & (host >= 0) & (tentative | (swallowed & (objects.held + 1 >= CONFIRM)))
-        lasting = swallowed & ~at_once & np.isin(objects.state, (State.ACTIVE, State.OCCLUDED))
-        return lasting, np.where(at_once, number, 0)
 
     def _bear(
         self,
@@ -202,11 +110,11 @@ class Tracker:
         seen: Kinds,
         first_ns: np.ndarray,
         stamp_ns: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> np.ndarray:
         """New objects for segments that are none; pieces of an object stay its own until they last.
 
         Returns:
-            the match, complete but for what an unmatched object left, and (S,) bool which are new.
+            the match, complete but for what an unmatched object left.
         """
         part, row, votes = overlaps(segment, thing)
         most = 2 * votes > seen.voxels[part]
@@ -231,60 +139,16 @@ class Tracker:
         match[new] = len(self._objects) + np.arange(len(new))
         self._next_number += len(new)
         self._objects = self._objects.join(born)
-        return match, np.isin(np.arange(len(match)), new)
-
-    def _owners(
-        self,
-        segment: np.ndarray,
-        thing: np.ndarray,
-        match: np.ndarray,
-        keeps: np.ndarray,
-        into: np.ndarray,
-    ) -> np.ndarray:
-        """(N,) number of the object of each voxel, 0 for none."""
-        number = np.append(self._objects.number, 0)  # row -1 is nobody
-        row = np.append(match, -1)[segment]
-        own = number[thing]
-        found = np.isin(thing, match)
-        stays = np.append(keeps, False)[thing] | ((row < 0) & ~(found & (segment < 0)))
-        owner = np.where(stays, own, number[row])
-        goes = np.append(into, 0)[thing]
-        return np.where((goes > 0) & (owner == own), goes, owner)
+        return match
 
     # What becomes of them ---------------------------------------------------------------------
 
-    def _judge(
-        self, window: Window, keys: np.ndarray, measurements: Sequence[Frame | Scan], still: np.ndarray
-    ) -> _Evidence:
-        """Looks at the places of all objects, and notes which of them are free."""
-        places, count = self._places, len(self._objects)
-        centre = (unpack_keys(torch.from_numpy(places.keys)) + 0.5) * window.voxel_size_m
-        centre = centre.float().to(window.keys.device)
-        free, surface, hidden = np.zeros((3, len(places.keys)), bool)
-        for measurement in measurements:
-            sight = look(measurement, centre, window.voxel_size_m, self._max_range_m)
-            free |= sight.free.cpu().numpy()
-            surface |= sight.surface.cpu().numpy()
-            hidden |= sight.hidden.cpu().numpy()
-        surface &= ~free
-        hidden &= ~free & ~surface
-        row = self._objects.row_of(places.owner)
-        mapped = np.isin(places.keys, keys)
-        freed = (places.freed | free) & ~mapped
-        self._places = replace(places, freed=freed)
-        against = free | (freed & surface) | (surface & mapped & ~still[row])
-
-        def total(of: np.ndarray) -> np.ndarray:
-            return np.bincount(row[of], minlength=count)
-
-        known, clear = total(np.ones_like(free)), total(free | surface)
-        absent = (clear > 0) & (clear >= _IN_VIEW * known) & (total(against) >= _ABSENT * clear)
-        return _Evidence(known, total(freed), total(surface), total(hidden), clear, absent)
-
-    def _learn(self, looks: object, owner: np.ndarray, evidence: _Evidence, born: np.ndarray) -> None:
+    def _learn(
+        self, looks: Callable[[np.ndarray, int], Kinds], owner: np.ndarray, evidence: Evidence
+    ) -> None:
         """The look of objects that are whole."""
         objects = self._objects
-        now: Kinds = looks(objects.row_of(owner), len(objects))  # type: ignore[operator]
+        now = looks(objects.row_of(owner), len(objects))
         carved = np.zeros(len(objects), bool)
         carved[: len(evidence.freed)] = evidence.freed > (1 - _WHOLE) * evidence.known
         rows = np.flatnonzero((now.voxels >= _WHOLE * objects.kinds.voxels) & (now.voxels > 0) & ~carved)
@@ -294,8 +158,7 @@ class Tracker:
         self,
         match: np.ndarray,
         keeps: np.ndarray,
-        evidence: _Evidence,
-        born: np.ndarray,
+        evidence: Evidence,
         stamp_ns: int,
     ) -> None:
         """States and counts, after this update."""
@@ -318,7 +181,7 @@ class Tracker:
         self._miss(found[:old], sure, stamp_ns)
         in_view = evidence.clear + evidence.hidden
         behind = (
-            (in_view > 0) & (in_view >= _IN_VIEW * evidence.known) & (evidence.hidden >= _HIDDEN * in_view)
+            (in_view > 0) & (in_view >= IN_VIEW * evidence.known) & (evidence.hidden >= _HIDDEN * in_view)
         )
         state = objects.state[:old]
         state[behind & (state == State.ACTIVE)] = State.OCCLUDED

@@ -1,0 +1,284 @@
+"""Do objects keep their ids while segmentations flicker, and while things are moved, taken and put back?
+
+    nice python benchmarks/tracking.py [--seeds 1000021,1000022,1000023,1000024] [--quick]
+
+A furnished flat (``training/scenes``) is mapped by a depth camera that goes through it in several
+passes. Between passes some things are moved within their room, some are taken away, and those that
+were taken come back at their old place or elsewhere. After every view the map is segmented, and the tracker gives ids.
+
+*Segmentations*: the true things, one in ten of which is cut in two or joined with a neighbour in each
+frame; and connected voxels of the true names (``grouping.components``). Walls, floors and ceilings are none.
+
+*Figures* over true things that have at least 20 voxels in view in the map: an object-frame is a thing in
+a frame; its id is that of most of its voxels. A switch is an object-frame whose id differs from the one
+that the thing had last. Fragmentation is the mean number of ids per thing, less one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from common import save, summary
+from torch import Tensor
+
+from ws3d_ros.alignment.neighbours import neighbour_table
+from ws3d_ros.config import InputConfig, MapConfig
+from ws3d_ros.evaluation.ground_truth import look_up
+from ws3d_ros.instances.grouping import components
+from ws3d_ros.instances.tracking import Tracker
+from ws3d_ros.reconstruction.keys import pack_keys
+from ws3d_ros.reconstruction.voxel_map import VoxelMap
+from ws3d_ros.reconstruction.window import Window
+from ws3d_ros.sensors.camera import back_project
+from ws3d_ros.sensors.frame import Frame, Pinhole
+from ws3d_ros.training.scenes.flats import make_flat
+from ws3d_ros.training.scenes.looks import place
+from ws3d_ros.training.scenes.names import NAMES, name_of
+from ws3d_ros.training.scenes.points import PointViewer
+from ws3d_ros.training.scenes.scene import Scene
+from ws3d_ros.training.scenes.trajectory import camera_pose
+
+CAMERA = Pinhole(240, 180, 180.0, 180.0, 119.5, 89.5)
+VOXEL_M, MAX_M, SMALLEST = 0.05, 6.0, 20
+STRUCTURE = ("wall", "floor", "ceiling", "door", "window")
+PASSES, PLACES, TURNS, DWELL = 4, 1, 7, 7
+CORRUPTED = 0.1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A window of the map after a frame, and the thing of each voxel, 0 for none; (T,) names of things."""
+
+    window: Window
+    frame: Frame
+    thing: np.ndarray
+    name: np.ndarray
+    present: np.ndarray
+
+
+def passes(scene: Scene, rng: np.random.Generator) -> list[np.ndarray]:
+    """(T, 3) metres that each thing is from where it was, for each pass; NaN when it is away."""
+    count = len(scene.things)
+    free = [
+        i for i, thing in enumerate(scene.things)
+        if thing.word not in STRUCTURE and thing.part_of is None
+        and 0.2 < np.ptp(thing.mesh.bounds, 0).max() < 1.6 and thing.mesh.bounds[0][2] < 0.1
+    ]  # fmt: skip
+    now, result = np.zeros((count, 3)), [np.zeros((count, 3))]
+    for _ in range(PASSES - 1):
+        away = np.isnan(now[:, 0])
+        chosen = rng.permutation([i for i in free if not away[i]])
+        now = now.copy()
+        for i in np.flatnonzero(away):
+            now[i] = _elsewhere(scene, i, rng) if rng.random() < 0.5 else 0.0
+        for i in chosen[: max(1, len(free) // 6)]:
+            now[i] = _elsewhere(scene, i, rng)
+        now[chosen[max(1, len(free) // 6) :][: max(1, len(free) // 6)]] = np.nan
+        result.append(now)
+    return result
+
+
+def _elsewhere(scene: Scene, index: int, rng: np.random.Generator) -> np.ndarray:
+    low, high = scene.things[index].mesh.bounds
+    centre = (low + high) / 2
+    room = min(scene.rooms, key=lambda r: float(np.abs(r.centre_m - centre[:2]).sum()))
+    half = (high - low)[:2] / 2 + 0.1
+    to = rng.uniform(
+        np.add(room.low_m, half), np.maximum(np.subtract(room.high_m, half), np.add(room.low_m, half))
+    )
+    return np.array([*(to - centre[:2]), 0.0])
+
+
+def rearranged(scene: Scene, shift: np.ndarray) -> Scene:
+    """The scene with things moved, those that are away far below the floor."""
+    things = []
+    for thing, by in zip(scene.things, np.nan_to_num(shift, nan=-1000.0), strict=True):
+        mesh = replace(thing.mesh, position_m=(thing.mesh.position_m + by).astype(np.float32))
+        things.append(replace(thing, mesh=mesh))
+    return replace(scene, things=tuple(things))
+
+
+def moments(seed: int) -> list[Moment]:
+    """Everything that the tracker will see of one flat."""
+    rng = np.random.default_rng([seed, 77])
+    scene = make_flat(seed)
+    voxels = VoxelMap(MapConfig(voxel_size_m=VOXEL_M), InputConfig(max_depth_m=MAX_M))
+    name = np.array([0] + [NAMES.index(name_of(thing)) + 1 for thing in scene.things])
+    structure = np.array([True] + [thing.word in STRUCTURE for thing in scene.things])
+    keys, owner = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    result = []
+    eyes = [place(scene, room, rng, 1.3) for room in scene.rooms for _ in range(PLACES)]
+    stamp = 0
+    for shift in passes(scene, rng):
+        viewer = PointViewer(rearranged(scene, shift), rng)
+        for eye in eyes:
+            for turn in np.linspace(0, 2 * np.pi, TURNS, endpoint=False):
+                pose = camera_pose(eye, turn + rng.normal(0, 0.03), -0.25)
+                view = viewer.view(CAMERA, pose)
+                seen = torch.from_numpy(np.where(view.depth_m < MAX_M, view.depth_m, 0.0).astype(np.float32))
+                for _ in range(DWELL):  # a voxel goes from the map when it was looked through so often
+                    stamp += 300_000_000
+                    depth = torch.where(seen > 0, seen + 0.002 * seen**2 * torch.randn(seen.shape), seen)
+                    frame = Frame(stamp, CAMERA, pose, torch.from_numpy(view.color), depth)
+                    voxels.integrate(frame)
+                keys, owner = _labelled(keys, owner, frame, torch.from_numpy(view.instance.astype(np.int64)))
+                window = voxels.everything()
+                thing = look_up(keys, window.keys, owner, 0).numpy()
+                result.append(
+                    Moment(window, frame, np.where(structure[thing], 0, thing), name, ~np.isnan(shift[:, 0]))
+                )
+    return result
+
+
+def _labelled(keys: Tensor, owner: Tensor, frame: Frame, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """The newest thing that was seen in each voxel."""
+    assert frame.depth_m is not None
+    valid = frame.depth_m > 0
+    points = back_project(frame.depth_m, frame.camera)[valid]
+    pose = torch.from_numpy(frame.T_map_camera)
+    cell = pack_keys(((points.double() @ pose[:3, :3].T + pose[:3, 3]) / VOXEL_M).floor().long())
+    votes, count = torch.stack([cell, truth[valid]], 1).unique(dim=0, return_counts=True)
+    order = count.argsort(stable=True)
+    votes = votes[order][votes[order][:, 0].argsort(stable=True)]
+    last = torch.ones(len(votes), dtype=torch.bool)
+    last[:-1] = votes[1:, 0] != votes[:-1, 0]
+    new, newer = votes[last].unbind(1)
+    old = ~torch.isin(keys, new)
+    both = torch.cat([keys[old], new])
+    order = both.argsort()
+    return both[order], torch.cat([owner[old], newer])[order]
+
+
+def corrupted(moment: Moment, rng: np.random.Generator) -> Tensor:
+    """True things; one in ten is cut by a plane through its middle, or joined with the nearest other."""
+    segment = moment.thing.copy()
+    points = moment.window.points_m.numpy()
+    things = np.unique(segment[segment > 0])
+    centre = np.array([points[moment.thing == t].mean(0) for t in things]).reshape(-1, 3)
+    for t in things[rng.random(len(things)) < CORRUPTED]:
+        own = np.flatnonzero(moment.thing == t)
+        if rng.random() < 0.5:
+            side = (points[own] - points[own].mean(0)) @ rng.normal(size=3) + rng.normal(0, 0.05)
+            segment[own[side > 0]] = len(moment.name) + t
+        elif len(things) > 1:
+            far = np.linalg.norm(centre - centre[things == t], axis=1)
+            far[things == t] = np.inf
+            segment[segment == t] = things[np.argmin(far)]
+    return torch.from_numpy(segment)
+
+
+def grouped(moment: Moment, rng: np.random.Generator) -> Tensor:
+    """Connected voxels of the true names."""
+    label = moment.name[moment.thing]
+    return torch.from_numpy(components(label, neighbour_table(moment.window.keys).numpy(), SMALLEST))
+
+
+def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator], Tensor], seed: int) -> dict:
+    """Counts over one sequence."""
+    rng = np.random.default_rng([seed, 78])
+    tracker = Tracker(MAX_M)
+    last: dict[int, int] = {}
+    ids: dict[int, set[int]] = {}
+    frames = switches = unnamed = 0
+    times, events = [], {}
+    for moment in run:
+        segment = segmenter(moment, rng)
+        label = torch.from_numpy(moment.name[moment.thing])
+        begun = time.perf_counter()
+        tracked = tracker.update(
+            moment.window, segment, label, moment.window.feature, [moment.frame], moment.frame.stamp_ns
+        )
+        times.append((time.perf_counter() - begun) * 1e3)
+        for event in tracked.events:
+            events[event.kind] = events.get(event.kind, 0) + 1
+        given = tracked.instance.numpy()
+        for thing in np.unique(moment.thing[moment.thing > 0]).tolist():
+            own = given[moment.thing == thing]
+            if len(own) < SMALLEST or not moment.present[thing - 1]:
+                continue
+            frames += 1
+            id_ = int(np.bincount(own).argmax())
+            if id_ == 0:
+                unnamed += 1
+                continue
+            switches += last.get(thing, id_) != id_
+            last[thing] = id_
+            ids.setdefault(thing, set()).add(id_)
+    return {
+        "object_frames": frames, "switches": switches, "unnamed": unnamed,
+        "things": len(ids), "ids": sum(len(given) for given in ids.values()),
+        "events": events, "times": times,
+    }  # fmt: skip
+
+
+def speed() -> dict:
+    """An update of 300 boxes with 100 000 voxels in all."""
+    rng = np.random.default_rng(0)
+    corner = np.array([(x, y, 0) for x in range(20) for y in range(15)]) * 12 + [10, -90, -6]
+    box = np.stack(np.meshgrid(*[np.arange(7)] * 3, indexing="ij"), -1).reshape(-1, 3)[:333]
+    keys, order = pack_keys(torch.from_numpy((corner[:, None] + box).reshape(-1, 3))).sort()
+    thing = torch.arange(300).repeat_interleave(333)[order] + 1
+    points = (torch.from_numpy((corner[:, None] + box).reshape(-1, 3))[order].float() + 0.5) * VOXEL_M
+    count = len(keys)
+    feature = torch.from_numpy(rng.normal(size=(count, 64))).half()
+    color = torch.from_numpy(rng.uniform(0, 255, (count, 3))).float()
+    flat, zero = torch.zeros(count), torch.zeros(count, 3)
+    window = Window(
+        VOXEL_M, 0, keys, points, color, zero, flat, feature, flat, thing.short(), flat.half(), thing.int()
+    )
+    frame = Frame(1, CAMERA, camera_pose(np.zeros(3), 0.0, 0.0), None, torch.full((180, 240), 5.0))
+    tracker = Tracker(MAX_M)
+    times = []
+    for n in range(23):
+        begun = time.perf_counter()
+        tracker.update(window, thing, thing % 60, feature, [frame], n)
+        times.append((time.perf_counter() - begun) * 1e3)
+    return {"voxels": count, "objects": 300, **summary(times[3:])}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("--seeds", default="1000021,1000022,1000023,1000024")
+    arguments.add_argument("--quick", action="store_true", help="one flat, nothing saved")
+    options = arguments.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    seeds = [int(seed) for seed in options.seeds.split(",")][: 1 if options.quick else None]
+    ways = {"true, one in ten corrupted": corrupted, "connected true names": grouped}
+    parts: dict[str, list[dict]] = {way: [] for way in ways}
+    for seed in seeds:
+        run = moments(seed)
+        for way, segmenter in ways.items():
+            parts[way].append(follow(run, segmenter, seed))
+            print(seed, way, {k: v for k, v in parts[way][-1].items() if k != "times"}, flush=True)
+    result = {way: total(rows) for way, rows in parts.items()}
+    times = speed()
+    print(result, times)
+    if not options.quick:
+        print(save("tracking", {"seeds": seeds, "sequences": result, "update": times}))
+
+
+def total(rows: list[dict]) -> dict:
+    """All flats together."""
+    sums = {
+        key: sum(row[key] for row in rows)
+        for key in ("object_frames", "switches", "unnamed", "things", "ids")
+    }
+    kinds = sorted({kind for row in rows for kind in row["events"]})
+    return {
+        **sums,
+        "switch_share": round(sums["switches"] / sums["object_frames"], 4),
+        "fragmentation": round(sums["ids"] / sums["things"] - 1, 3),
+        "unnamed_share": round(sums["unnamed"] / sums["object_frames"], 4),
+        "events": {kind: sum(row["events"].get(kind, 0) for row in rows) for kind in kinds},
+        "update": summary([t for row in rows for t in row["times"]]),
+    }
+
+
+if __name__ == "__main__":
+    main()
