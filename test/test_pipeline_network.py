@@ -153,13 +153,18 @@ def test_many_views_outweigh_a_network_that_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("encoder", [None, ColourEncoder()])
-def test_new_words_ask_the_network_again(encoder: ColourEncoder | None) -> None:
+def test_new_words_need_no_network(encoder: ColourEncoder | None) -> None:
     reader = SurfaceReader()
     pipe = pipeline(surface_namer(reader), encoder)
     take(pipe, shot(pose()))
+    reads = len(reader.reads)
     pipe.set_vocabulary(Vocabulary.of(["wall", "carpet"]))
-    understood = pipe.relabel(pipe.map.everything())
-    pipe.apply(understood)
+    pipe.apply(pipe.rename(pipe.map.everything()))
+    alone = pipe.map.everything()
+    floor, _ = clear_surfaces(alone)
+    assert (alone.label[floor] == 2).float().mean() > 0.95
+    pipe.apply(pipe.relabel(alone))
+    assert len(reader.reads) == reads
     window = pipe.map.everything()
     floor, wall = clear_surfaces(window)
     assert (window.label[floor] == 2).float().mean() > 0.95
@@ -194,3 +199,22 @@ def test_the_network_is_a_stage_of_its_own() -> None:
 def test_an_image_without_depth_needs_an_encoder() -> None:
     pipe = pipeline(surface_namer(SurfaceReader()))
     assert not take(pipe, dataclasses.replace(shot(pose()), depth_m=None))
+
+
+@pytest.mark.parametrize("measurements", [(sweep(),), (sweep(), shot(pose())), (shot(pose()), sweep(-2.0))])
+def test_every_sensor_ends_in_the_same_stored_features(measurements: tuple[Frame | Scan, ...]) -> None:
+    """LiDAR alone, and both orders of LiDAR and depth camera, in one map."""
+    reader = SurfaceReader()
+    pipe = pipeline(surface_namer(reader), ColourEncoder())
+    for measurement in measurements:
+        take(pipe, measurement)
+    pipe.apply(pipe.read(pipe.window((0.0, 0.0, 0.0))))  # a sweep after an image need not be a keyframe
+    reads = len(reader.reads)
+    pipe.apply(pipe.relabel(pipe.map.everything()))
+    window = pipe.map.everything()
+    assert window.embedding is not None
+    assert window.embedding.any(dim=1).all()
+    floor, wall = clear_surfaces(window)
+    assert (window.label[floor] == FLOOR).float().mean() > 0.9
+    assert (window.label[wall] == WALL).float().mean() > 0.9
+    assert len(reader.reads) == reads

@@ -116,7 +116,8 @@ class SemanticsConfig:
     device: str = option("auto", "Where tensors live.", choices=("auto", "cpu", "cuda"))
     feature_channels: int = option(
         64,
-        "Channels kept of an image feature, a voxel costs twice as many bytes. 0 keeps all.",
+        "Channels kept of an image feature, and as many of what the 3D network saw; each costs a voxel two "
+        "bytes. 0 keeps all.",
         low=0,
         high=4096,
     )

@@ -2,7 +2,8 @@
 
 Threads may share a :class:`Pipeline`. One of them, *mapping*, calls ``integrate``, ``is_keyframe``,
 ``window``, ``snapshot`` and ``apply``; it alone touches the map. Others work on copies: one may call
-``look``, one ``relabel`` and ``set_vocabulary``. ``understand`` is for who has one thread for all.
+``look``, one ``read``, ``relabel``, ``rename`` and ``set_vocabulary``.
+``understand`` is for who has one thread for all.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from ws3d_ros.stopwatch import Stopwatch
 log = logging.getLogger(__name__)
 VIEW_WIDTH = 320
 """Pixels across in the rendered view that links an image to voxels."""
+RENAMED_AT_ONCE = 32_768
+"""Voxels for which :meth:`Pipeline.rename` holds probabilities of all words at the same time."""
 CHANGED = 0.1
 """Without an image, a window is read again when so many of its voxels, as a share, may be new."""
 
@@ -47,12 +50,14 @@ class Understood:
     Attributes:
         names: label, confidence and instance of every voxel of a window, or None.
         features: what an image adds to the features of the voxels that it shows, or None.
+        read: embeddings of the voxels of a window as the 3D network read them, or None.
         paint: arguments of ``VoxelMap.paint``: colours from an image without depth, or None.
-        network_error: why the 3D network had no part in the names, empty if it had or if there is none.
+        network_error: why the 3D network did not read, empty if it did or was not asked to.
     """
 
     names: Patch | None = None
     features: Patch | None = None
+    read: Patch | None = None
     paint: tuple[Tensor, Tensor, Tensor] | None = None
     network_error: str = ""
 
@@ -64,7 +69,7 @@ class Words:
     Attributes:
         names: C.
         image: (C + B, K) compressed vectors in the encoder's space; (C + B, 0) without an encoder.
-        network: (C + B, D) vectors in the network's space; (C + B, 0) without a network.
+        network: (C + B, E) compressed vectors in the network's space; (C + B, 0) without a network.
     """
 
     names: int
@@ -92,11 +97,14 @@ class Pipeline:
         """Images need an ``encoder``, shapes a ``namer``; with neither there is geometry only."""
         self.stopwatch = Stopwatch()
         self._config, self._encoder, self._namer, self._device = config, encoder, namer, device
-        channels = 0
+        channels = embedding_channels = 0
         if encoder is not None:
             self._basis = feature_basis(encoder, shipped_words(), config.semantics.feature_channels)
             channels = self._basis.channels
-        self.map = VoxelMap(config.map, config.inputs, channels, device)
+        if namer is not None:
+            self._embedding_basis = namer.basis(shipped_words(), config.semantics.feature_channels)
+            embedding_channels = self._embedding_basis.channels
+        self.map = VoxelMap(config.map, config.inputs, channels, device, embedding_channels)
         self._keyframes: dict[str, FloatArray] = {}
         self._new_voxels = self._window_voxels = 0
         self._next_instance = 1
@@ -110,7 +118,8 @@ class Pipeline:
     @property
     def feature_bases(self) -> dict[str, FeatureBasis]:
         """What each column of features in the map is written in; none for a column that nothing reads."""
-        return {} if self._encoder is None else {"feature": self._basis}
+        bases = {} if self._encoder is None else {"feature": self._basis}
+        return bases if self._namer is None else {**bases, "embedding": self._embedding_basis}
 
     @property
     def encoder_name(self) -> str:
@@ -167,6 +176,8 @@ class Pipeline:
         with self.stopwatch("apply"):
             if understood.features is not None:
                 self.map.apply(understood.features)
+            if understood.read is not None:
+                self.map.apply(understood.read)
             if understood.paint is not None:
                 self.map.paint(*understood.paint)
             if understood.names is not None:
@@ -201,10 +212,11 @@ class Pipeline:
         A measurement without an image, or without an encoder for it, brings names only.
         """
         if not self.encodes(measurement):
-            return self.relabel(window)
+            return self.read_and_name(window)
         seen = self.look(measurement, window)
         assert seen.features is not None
-        return replace(self.relabel(add(window, seen.features)), features=seen.features, paint=seen.paint)
+        named = self.read_and_name(add(window, seen.features))
+        return replace(named, features=seen.features, paint=seen.paint)
 
     def look(self, frame: Frame, window: Window) -> Understood:
         """What an image adds to the features of the voxels that it shows and, without depth, to their
@@ -224,11 +236,49 @@ class Pipeline:
             colors = paint(frame.color, views, window) if frame.depth_m is None else None
         return Understood(features=seen, paint=colors)
 
+    def read_and_name(self, window: Window) -> Understood:
+        """What the 3D network sees in a window, and all names that follow. Without one: names only.
+
+        Where it fails, names follow from what it read before.
+        """
+        seen = self.read(window)
+        if seen.read is not None:
+            window = replace(window, embedding=seen.read.embedding)
+        return replace(seen, names=self.relabel(window).names)
+
+    def read(self, window: Window) -> Understood:
+        """What the 3D network sees in each voxel of a window, to be stored; the slow part of naming."""
+        if self._namer is None:
+            return Understood()
+        try:
+            with self.stopwatch("network"):
+                embedding = self._namer.read(window, self._embedding_basis)
+        except Exception as error:
+            log.debug("the network failed", exc_info=True)
+            return Understood(network_error=f"{type(error).__name__}: {error}")
+        return Understood(read=Patch(window.keys, embedding=embedding))
+
     def relabel(self, window: Window) -> Understood:
-        """All names anew, from features that the voxels have and from the network: no image is needed."""
-        network, error = self._read(window)
+        """All names anew, from stored features alone: nothing is encoded, and the network is not asked."""
         with self.stopwatch("name"):
-            return Understood(self._name(window, network), network_error=error)
+            return Understood(self._name(window))
+
+    def rename(self, window: Window) -> Understood:
+        """Labels and confidences anew as :meth:`relabel`, but every voxel by itself: quick on a whole map.
+
+        Voxels hear no neighbours and things stay as they are until :meth:`relabel`.
+        """
+        label = torch.empty_like(window.label)
+        confidence = torch.empty_like(window.confidence)
+        with self.stopwatch("rename"):
+            for first in range(0, len(window), RENAMED_AT_ONCE):
+                rows = slice(first, first + RENAMED_AT_ONCE)
+                probability, trust = self._believe(_part(window, rows))
+                probability[trust == 0] = 0.0
+                label[rows], confidence[rows] = decide(
+                    probability, self._words.names, self._config.semantics.unknown_below
+                )
+        return Understood(Patch(window.keys, label=label, confidence=confidence))
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Other words from now on; relabel ``map.everything()`` to rename what is there.
@@ -241,7 +291,7 @@ class Pipeline:
             vectors = torch.cat([embedded.names, embedded.background]).to(self._device)
             image = self._basis.compress(vectors)
         if self._namer is not None:
-            network = self._namer.embed(vocabulary)
+            network = self._embedding_basis.compress(self._namer.embed(vocabulary).to(self._device))
         self._words = Words(len(vocabulary), image, network)
         self.vocabulary = vocabulary
 
@@ -251,22 +301,11 @@ class Pipeline:
         self._next_instance += int(instance.amax()) if len(instance) else 0
         return torch.where(instance > 0, instance + (first - 1), instance)
 
-    def _read(self, window: Window) -> tuple[Tensor | None, str]:
-        """What the network says, (N, C + B), or None; and why it failed, if it did."""
-        if self._namer is None:
-            return None, ""
-        try:
-            with self.stopwatch("network"):
-                return self._namer.probabilities(window, self._words.network), ""
-        except Exception as error:
-            log.debug("the network failed", exc_info=True)
-            return None, f"{type(error).__name__}: {error}"
-
-    def _name(self, window: Window, network: Tensor | None) -> Patch:
+    def _name(self, window: Window) -> Patch:
         """Label, confidence and instance of each voxel, from both sources, neighbours and old ids."""
         settings = self._config.semantics
         table = neighbour_table(window.keys)
-        probability, trust = self._believe(window, network)
+        probability, trust = self._believe(window)
         probability = smooth(probability, trust, affinity(window, table), settings.smoothing_sweeps)
         label, confidence = decide(probability, self._words.names, settings.unknown_below)
         smallest = self._config.output.min_instance_voxels
@@ -274,16 +313,30 @@ class Pipeline:
         self._next_instance = max(self._next_instance, int(instance.amax()) + 1 if len(instance) else 1)
         return Patch(window.keys, label=label, confidence=confidence, instance=instance)
 
-    def _believe(self, window: Window, network: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Probabilities of the words, (N, C + B), and how much each voxel relies on its own, (N,) in 0..1."""
+    def _believe(self, window: Window) -> tuple[Tensor, Tensor]:
+        """Probabilities of the words, (N, C + B), and how much each voxel relies on its own, (N,) in 0..1.
+
+        The network speaks where it has read: elsewhere its share is the image's, and without either the
+        trust is 0.
+        """
         words = self._words.image
         scale = self._encoder.logit_scale if self._encoder is not None else 0.0
         image = word_probabilities(window.feature, words, scale)  # all words alike without an encoder
         trust = trust_in(window.feature_weight)
-        if network is None:
+        if self._namer is None or window.embedding is None:
             return image, trust
+        heard = window.embedding.any(dim=1)
+        network = word_probabilities(window.embedding, self._words.network, self._namer.logit_scale)
         share = image_share(window.feature_weight, self._config.network.weight)
+        share = torch.where(heard, share, 1.0)
         return combine(image, share, network), share * trust + (1.0 - share) * NETWORK_TRUST
+
+
+def _part(window: Window, rows: slice) -> Window:
+    """These rows of a window, of what names are made of."""
+    embedding = None if window.embedding is None else window.embedding[rows]
+    feature, weight = window.feature[rows], window.feature_weight[rows]
+    return replace(window, feature=feature, feature_weight=weight, embedding=embedding)
 
 
 def add(window: Window, seen: Patch) -> Window:

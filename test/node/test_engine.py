@@ -43,6 +43,7 @@ def make() -> Iterator[Make]:
 
 def test_a_network_that_fails_is_told_and_counted(make: Make) -> None:
     engine, reporter = make(SurfaceReader(error=MemoryError("no room")))
+    engine._names.mailbox.request(engine._name).result(30.0)
     renamed = engine.use_words(["wall", "floor"]).result(30.0)
     assert renamed.voxels > 0
     assert engine.errors == 1
@@ -55,7 +56,9 @@ def test_a_network_that_fails_is_told_and_counted(make: Make) -> None:
 def test_a_network_that_works_is_not(make: Make) -> None:
     reader = SurfaceReader()
     engine, reporter = make(reader)
+    engine._names.mailbox.request(engine._name).result(30.0)
+    assert len(reader.reads) == 1
     engine.use_words(["wall", "floor"]).result(30.0)
-    assert reader.reads
+    assert len(reader.reads) == 1  # new words do not ask the network
     assert engine.errors == 0
     assert reporter.problems() == []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ws3d_ros.language.encoder import Encoder
+from ws3d_ros.language.encoder import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FeatureBasis:
         return compressed @ self.directions
 
 
-def feature_basis(encoder: Encoder, words: list[str], channels: int) -> FeatureBasis:
+def feature_basis(encoder: TextEncoder, words: list[str], channels: int) -> FeatureBasis:
     """The ``channels`` directions that keep most of the words' vectors (in least squares).
 
     These are the first right singular vectors of the matrix of word vectors (Eckart and Young,
@@ -61,9 +61,10 @@ def feature_basis(encoder: Encoder, words: list[str], channels: int) -> FeatureB
     Raises:
         ValueError: when there are no words to make a basis from.
     """
-    if channels == 0 or channels >= encoder.dim:
-        example = encoder.encode_text(["object"])
-        return FeatureBasis(torch.eye(encoder.dim, device=example.device), encoder.space)
+    example = encoder.encode_text(["object"])
+    dim = example.shape[1]
+    if channels == 0 or channels >= dim:
+        return FeatureBasis(torch.eye(dim, device=example.device), encoder.space)
     vocabulary = sorted(set(words))
     if not vocabulary:
         raise ValueError("a feature basis needs words; give it those of the vocabularies")

@@ -1,4 +1,4 @@
-"""The 3D network as the pipeline uses it: windows in, probabilities of words out."""
+"""The 3D network as the pipeline uses it: windows in, embeddings and probabilities of words out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
 from ws3d_ros.alignment.labelling import word_probabilities
 from ws3d_ros.language.encoder import TextEncoder
 from ws3d_ros.language.prompts import embed
@@ -27,6 +28,7 @@ class Namer:
     Attributes:
         name: of the checkpoint and what reads it, for messages.
         voxel_size_m: that the network was trained on.
+        logit_scale: for :func:`word_probabilities` of embeddings.
     """
 
     def __init__(self, name: str, reader: Reader, heads: Heads, texts: TextEncoder) -> None:
@@ -35,12 +37,40 @@ class Namer:
         self.voxel_size_m = reader.spec.voxel_size_m
         self._reader = reader
         self._texts = _Centred(texts, heads.word_mean.clone())
-        self._logit_scale = float(heads.logit_scale)
+        self.logit_scale = float(heads.logit_scale)
 
     def embed(self, vocabulary: Vocabulary) -> Tensor:
         """(C + B, D) unit vectors of the names, then of the background words."""
         vectors = embed(vocabulary, self._texts)
         return torch.cat([vectors.names, vectors.background])
+
+    def basis(self, words: list[str], channels: int) -> FeatureBasis:
+        """In which embeddings are stored, see :func:`feature_basis`."""
+        return feature_basis(self._texts, words, channels)
+
+    @torch.inference_mode()
+    def read(self, window: Window, basis: FeatureBasis) -> Tensor:
+        """What the network sees in each voxel, in words' terms, whatever the words will be.
+
+        The network sees the voxels' centroids on its own grid: those that share one of its cells are
+        averaged, and get the same answer.
+
+        Args:
+            window: N voxels of any size.
+            basis: of :meth:`basis`.
+
+        Returns:
+            (N, K) float16 unit vectors of the language space, compressed (then no longer than 1).
+        """
+        cells = (window.points_m / self.voxel_size_m).floor().long()
+        device = window.points_m.device
+        result = torch.empty(len(window), basis.channels, dtype=torch.float16, device=device)
+        directions = FeatureBasis(basis.directions.to(device), basis.space)
+        for rows, part in pieces(cells, MOST_VOXELS, HALO):
+            reading = self._reader.read(cells[rows], window.color[rows], window.normal[rows])
+            embedding = normalize(reading.embedding[torch.searchsorted(rows, part)].float(), dim=1)
+            result[part] = directions.compress(embedding).half()
+        return result
 
     @torch.inference_mode()
     def probabilities(self, window: Window, words: Tensor) -> Tensor:
@@ -61,7 +91,7 @@ class Namer:
         for rows, part in pieces(cells, MOST_VOXELS, HALO):
             reading = self._reader.read(cells[rows], window.color[rows], window.normal[rows])
             embedding = normalize(reading.embedding[torch.searchsorted(rows, part)], dim=1)
-            result[part] = word_probabilities(embedding, words, self._logit_scale)
+            result[part] = word_probabilities(embedding, words, self.logit_scale)
         return result
 
 

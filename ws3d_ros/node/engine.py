@@ -218,7 +218,7 @@ class Engine:
         window = self._mapping.mailbox.request(self.window).result()
         if len(window) == 0:
             return
-        understood = self.pipeline.relabel(window)
+        understood = self.pipeline.read_and_name(window)
         self._tell_network_error(understood, window)
         self._mapping.mailbox.post(partial(self._apply, understood, self.pipeline.vocabulary))
 
@@ -230,13 +230,22 @@ class Engine:
             self.words = words
             return Renamed(words, 0, time.monotonic() - begun)
         before = self._mapping.mailbox.request(self.pipeline.map.everything).result()
-        understood = self.pipeline.relabel(before)
-        self._tell_network_error(understood, before)
+        understood = self.pipeline.rename(before)
         self._mapping.mailbox.request(partial(self._apply, understood, words)).result()
         assert understood.names is not None
         assert understood.names.label is not None
         changed = int((understood.names.label.to(before.label.dtype) != before.label).sum())
+        self._names.mailbox.put("everything", partial(self._name_all, self.pipeline.relabel))
         return Renamed(words, changed, time.monotonic() - begun)
+
+    def _name_all(self, name: Callable[[Window], Understood]) -> None:
+        """Names the whole map, neighbours and things included."""
+        everything = self._mapping.mailbox.request(self.pipeline.map.everything).result()
+        if len(everything):
+            understood = name(everything)
+            self._tell_network_error(understood, everything)
+            apply = partial(self._apply, understood, self.pipeline.vocabulary)
+            self._mapping.mailbox.request(apply).result()
 
     def _restore(
         self, saved: SavedMap, T_map_file: FloatArray | None, replace: bool
@@ -259,11 +268,8 @@ class Engine:
             restored = self._mapping.mailbox.request(partial(self._restore_part, part)).result()
             voxels, evicted = voxels + restored.voxels, evicted + restored.evicted
         if self.pipeline.can_name:
-            everything = self._mapping.mailbox.request(self.pipeline.map.everything).result()
-            understood = self.pipeline.relabel(everything)
-            self._tell_network_error(understood, everything)
-            apply = partial(self._apply, understood, self.pipeline.vocabulary)
-            self._mapping.mailbox.request(apply).result()
+            stored = "embedding" in columns
+            self._name_all(self.pipeline.relabel if stored else self.pipeline.read_and_name)
         full = f"{evicted} voxels had no room within map.budget_mb"
         return voxels, [*fitting.notes, *([full] if evicted else [])]
 

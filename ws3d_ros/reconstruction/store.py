@@ -35,10 +35,13 @@ class VoxelStore:
 
     Attributes:
         rows: pool of voxels; columns ``state`` (12) f32, ``key`` i64, ``chunk`` i32, ``seen_ns`` i64,
-            ``feature`` (K) f16, ``feature_weight`` f32, ``label`` i16, ``confidence`` f16, ``instance`` i32.
+            ``feature`` (K) f16, ``feature_weight`` f32, ``embedding`` (E) f16, ``label`` i16,
+            ``confidence`` f16, ``instance`` i32.
     """
 
-    def __init__(self, budget_bytes: int, feature_channels: int, device: torch.device) -> None:
+    def __init__(
+        self, budget_bytes: int, feature_channels: int, device: torch.device, embedding_channels: int = 0
+    ) -> None:
         self._budget = budget_bytes
         self._device = device
         self.rows = Pool(
@@ -49,6 +52,7 @@ class VoxelStore:
                 "seen_ns": Column((), torch.int64),
                 "feature": Column((feature_channels,), torch.float16),
                 "feature_weight": Column((), torch.float32),
+                "embedding": Column((embedding_channels,), torch.float16),
                 "label": Column((), torch.int16),
                 "confidence": Column((), torch.float16),
                 "instance": Column((), torch.int32),

@@ -85,16 +85,18 @@ class VoxelMap:
         inputs: InputConfig,
         feature_channels: int = 0,
         device: torch.device | str = "cpu",
+        embedding_channels: int = 0,
     ) -> None:
         self.config = config
         self._inputs = inputs
-        self._channels = feature_channels
+        self._channels, self._embedding_channels = feature_channels, embedding_channels
         self._device = torch.device(device)
         self.clear()
 
     def clear(self) -> None:
         """Forgets everything."""
-        self._store = VoxelStore(int(self.config.budget_mb * 1e6), self._channels, self._device)
+        budget = int(self.config.budget_mb * 1e6)
+        self._store = VoxelStore(budget, self._channels, self._device, self._embedding_channels)
         self._stamp_ns = 0
 
     def __len__(self) -> int:
@@ -251,7 +253,7 @@ class VoxelMap:
             summed = data["feature"][rows].float() * old[:, None] + patch.feature_sum.to(self._device)[known]
             data["feature"][rows] = (summed / total.clamp(min=1e-12)[:, None]).half()
             data["feature_weight"][rows] = total
-        for name in ("label", "confidence", "instance"):
+        for name in ("embedding", "label", "confidence", "instance"):
             values = getattr(patch, name)
             if values is not None:
                 data[name][rows] = values.to(self._device)[known].to(data[name].dtype)
@@ -350,6 +352,7 @@ class VoxelMap:
             label=data["label"][rows],
             confidence=data["confidence"][rows],
             instance=data["instance"][rows],
+            embedding=data["embedding"][rows],
         )
 
 

@@ -32,6 +32,8 @@ class Window:
         label: (N,) int16, UNKNOWN or an index into the vocabulary plus one.
         confidence: (N,) float16 in 0..1.
         instance: (N,) int32, 0 for none.
+        embedding: (N, E) float16 unit vectors as the network read them last, compressed; 0 where it has not
+            read. None for a window that is not out of a map.
     """
 
     voxel_size_m: float
@@ -46,6 +48,7 @@ class Window:
     label: Tensor
     confidence: Tensor
     instance: Tensor
+    embedding: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.keys.shape[0])
@@ -60,12 +63,13 @@ class Patch:
         feature_sum: (M, K) float32 sum of weight times compressed feature, to be merged into
             the running mean. Comes with ``feature_weight``.
         feature_weight: (M,) float32 sum of weights.
-        label, confidence, instance: as in :class:`Window`; they replace what was there.
+        embedding, label, confidence, instance: as in :class:`Window`; they replace what was there.
     """
 
     keys: Tensor
     feature_sum: Tensor | None = None
     feature_weight: Tensor | None = None
+    embedding: Tensor | None = None
     label: Tensor | None = None
     confidence: Tensor | None = None
     instance: Tensor | None = None
