@@ -127,8 +127,8 @@ def read(path: Path, every: int) -> Recording:
     """
     if (path / "meta.json").is_file():
         folder = PosedFolder(path)
-        frames = (item.frame for item in folder.frames(every))
-        scans = (item.scan for item in folder.scans())
+        frames: Iterator[Frame | Scan] = (item.frame for item in folder.frames(every))
+        scans: Iterator[Frame | Scan] = (item.scan for item in folder.scans())
         both = heapq.merge(frames, scans, key=lambda measurement: measurement.stamp_ns)
         return Recording(both, len(folder) * PERIOD_NS / 1e9)
     if path.is_dir() and not any(path.glob("*.mcap")) and not any(path.glob("*.db3")):
