@@ -72,7 +72,8 @@ def place_cameras(
         row = views.id[index].long().unique()
         row = row[row >= 0]
         shown.append((index, row, _quality(points_m[row], normal[row], poses[index, :3, 3])))
-    left, chosen = need.float().clone(), []
+    left = need.float().clone()
+    chosen: list[int] = []
     while shown and len(chosen) < count:
         gains = [float((left[row] * quality).sum()) for _, row, quality in shown]
         best = max(range(len(gains)), key=gains.__getitem__)
