@@ -19,6 +19,7 @@ ORDER = [
     "alignment",
     "network",
     "instances",
+    "planning",
     "evaluation",
     "training",
     "pipeline",
@@ -31,6 +32,7 @@ ROS = {
     *("rclpy", "launch", "launch_ros", "tf2_ros", "tf2_py", "rcl_interfaces", "builtin_interfaces"),
     *("sensor_msgs", "sensor_msgs_py", "geometry_msgs", "std_msgs", "std_srvs", "nav_msgs", "tf2_msgs"),
     *("visualization_msgs", "diagnostic_msgs", "lifecycle_msgs", "rosgraph_msgs", "vision_msgs"),
+    *("moveit_msgs", "shape_msgs", "object_recognition_msgs"),
 }
 
 

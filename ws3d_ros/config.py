@@ -160,14 +160,6 @@ class NetworkConfig:
         "anew, which saves 1.4 (14S) to 3.5 KB (34C) a voxel.",
         choices=("fast", "exact", "off"),
     )
-    weight: float = option(
-        0.1,
-        "Evidence that the network is worth: where a voxel's images have as much, both count the same. "
-        "A view from near, squarely and sure is 1, most are about 0.1.",
-        low=0.001,
-        high=100.0,
-        live=True,
-    )
 
 
 @dataclass(frozen=True)
@@ -183,6 +175,32 @@ class OutputConfig:
 
 
 @dataclass(frozen=True)
+class PlanningConfig:
+    """The robot: what its planners are told (~/obstacles, ~/traversable, ~/keepout_mask and others)."""
+
+    step_height_m: float = option(
+        0.08, "What is lower above the ground is driven over.", low=0.005, high=2.0, live=True
+    )
+    max_slope_deg: float = option(20.0, "Steeper ground is none.", low=0.0, high=60.0, live=True)
+    robot_height_m: float = option(
+        1.5, "What is higher above the ground is driven under.", low=0.05, high=20.0, live=True
+    )
+    trust_names_from: float = option(
+        0.3,
+        "A name decides between obstacle and traversable from this confidence on; below it, shape does.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    targets: list[str] = option(
+        [""],
+        "Names and numbers of the objects to take hold of, which ~/cloud_without_targets leaves out. None: "
+        "all words of role target in the vocabulary.",
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings."""
 
@@ -191,6 +209,7 @@ class Config:
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    planning: PlanningConfig = field(default_factory=PlanningConfig)
 
 
 @dataclass(frozen=True)
