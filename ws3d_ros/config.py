@@ -186,7 +186,7 @@ class PlanningConfig:
         1.5, "What is higher above the ground is driven under.", low=0.05, high=20.0, live=True
     )
     trust_names_from: float = option(
-        0.3,
+        0.5,
         "A name decides between obstacle and traversable from this confidence on; below it, shape does.",
         low=0.0,
         high=1.0,
