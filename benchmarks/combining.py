@@ -2,7 +2,7 @@
 
     python benchmarks/combining.py CHECKPOINT [WEIGHTS]
 
-CHECKPOINT is a calibrated student (scripts/calibrate_student.py).
+CHECKPOINT is a calibrated student (`ws3d pretrain` ends with that).
 On samples/room and six procedural flats that nothing was trained on (the constants were chosen there), and on
 ../shared/data/small_house where it is at hand (nothing was chosen there). WEIGHTS is the folder of encoders;
 without, the segmenter that ships. Maps are kept in runs/combining.
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ws3d_ros.alignment.combining import combine, image_share, pool
+from ws3d_ros.alignment.combining import pool, spoken
 from ws3d_ros.alignment.hysteresis import hold
 from ws3d_ros.alignment.labelling import decide
 from ws3d_ros.alignment.neighbours import neighbour_table
@@ -61,13 +61,15 @@ class Said:
     @cached_property
     def old(self) -> Tensor:
         """One rule for how much either counts, then sweeps over both."""
-        share = image_share(self.weight, OLD_WEIGHT)
+        share = self.weight / (self.weight + OLD_WEIGHT)
         trust = share * trust_in(self.weight) + (1.0 - share) * NETWORK_TRUST
-        return smooth(combine(self.image, share, self.network), trust, self.affinity, SWEEPS)
+        log_image, log_network = (said.clamp(min=1e-12).log() for said in (self.image, self.network))
+        both = torch.softmax(torch.lerp(log_network, log_image, share[:, None]), dim=1)
+        return smooth(both, trust, self.affinity, SWEEPS)
 
     @cached_property
     def new(self) -> Tensor:
-        return pool(self.smoothed, self.network)
+        return pool(self.smoothed, self.network, spoken(self.network))
 
 
 WAYS: dict[str, Callable[[Said], Tensor]] = {

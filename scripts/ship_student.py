@@ -1,6 +1,6 @@
 """Puts a pre-trained student into the package, with the card that says what it is.
 
-    ws3d pretrain --out runs/student && python scripts/calibrate_student.py runs/student/student.safetensors
+    ws3d pretrain --out runs/student
     python scripts/ship_student.py runs/student
     python benchmarks/zero_shot.py && python scripts/ship_student.py runs/student    # its scores in the card
 

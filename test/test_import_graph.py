@@ -22,6 +22,7 @@ ORDER = [
     "planning",
     "evaluation",
     "training",
+    "naming",
     "pipeline",
     "saved_maps",
     "node",

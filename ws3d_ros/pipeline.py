@@ -16,12 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ws3d_ros.alignment.combining import combine, image_share
+from ws3d_ros import naming
 from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
-from ws3d_ros.alignment.labelling import decide, word_probabilities
 from ws3d_ros.alignment.lifting import lift, paint
 from ws3d_ros.alignment.neighbours import neighbour_table
-from ws3d_ros.alignment.regularise import NETWORK_TRUST, affinity, smooth, trust_in
 from ws3d_ros.config import Config
 from ws3d_ros.instances.grouping import group
 from ws3d_ros.language.encoder import Encoder
@@ -37,8 +35,6 @@ from ws3d_ros.stopwatch import Stopwatch
 log = logging.getLogger(__name__)
 VIEW_WIDTH = 320
 """Pixels across in the rendered view that links an image to voxels."""
-RENAMED_AT_ONCE = 32_768
-"""Voxels for which :meth:`Pipeline.rename` holds probabilities of all words at the same time."""
 CHANGED = 0.1
 """Without an image, a window is read again when so many of its voxels, as a share, may be new."""
 
@@ -60,21 +56,6 @@ class Understood:
     read: Patch | None = None
     paint: tuple[Tensor, Tensor, Tensor] | None = None
     network_error: str = ""
-
-
-@dataclass(frozen=True)
-class Words:
-    """What the vocabulary looks like: C names, then B background words, in each space that is in use.
-
-    Attributes:
-        names: C.
-        image: (C + B, K) compressed vectors in the encoder's space; (C + B, 0) without an encoder.
-        network: (C + B, E) compressed vectors in the network's space; (C + B, 0) without a network.
-    """
-
-    names: int
-    image: Tensor
-    network: Tensor
 
 
 class Pipeline:
@@ -244,7 +225,8 @@ class Pipeline:
         seen = self.read(window)
         if seen.read is not None:
             window = replace(window, embedding=seen.read.embedding)
-        return replace(seen, names=self.relabel(window).names)
+        with self.stopwatch("name"):
+            return replace(seen, names=self._name(window, keep=True))
 
     def read(self, window: Window) -> Understood:
         """What the 3D network sees in each voxel of a window, to be stored; the slow part of naming."""
@@ -268,16 +250,8 @@ class Pipeline:
 
         Voxels hear no neighbours and things stay as they are until :meth:`relabel`.
         """
-        label = torch.empty_like(window.label)
-        confidence = torch.empty_like(window.confidence)
         with self.stopwatch("rename"):
-            for first in range(0, len(window), RENAMED_AT_ONCE):
-                rows = slice(first, first + RENAMED_AT_ONCE)
-                probability, trust = self._believe(_part(window, rows))
-                probability[trust == 0] = 0.0
-                label[rows], confidence[rows] = decide(
-                    probability, self._words.names, self._config.semantics.unknown_below
-                )
+            label, confidence = naming.rename(window, self._words, self._config.semantics.unknown_below)
         return Understood(Patch(window.keys, label=label, confidence=confidence))
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
@@ -285,14 +259,17 @@ class Pipeline:
 
         If the encoder fails, its error is passed on and the old words stay.
         """
-        image = network = torch.zeros(len(vocabulary) + len(vocabulary.background), 0, device=self._device)
+        none = torch.zeros(len(vocabulary) + len(vocabulary.background), 0, device=self._device)
+        words = naming.Words(len(vocabulary), none, none)
         if self._encoder is not None:
             embedded = embed(vocabulary, self._encoder)
             vectors = torch.cat([embedded.names, embedded.background]).to(self._device)
-            image = self._basis.compress(vectors)
+            scale = self._encoder.logit_scale
+            words = replace(words, image=self._basis.compress(vectors), image_scale=scale)
         if self._namer is not None:
-            network = self._embedding_basis.compress(self._namer.embed(vocabulary).to(self._device))
-        self._words = Words(len(vocabulary), image, network)
+            vectors = self._embedding_basis.compress(self._namer.embed(vocabulary).to(self._device))
+            words = replace(words, network=vectors, network_scale=self._namer.logit_scale)
+        self._words = words
         self.vocabulary = vocabulary
 
     def fresh_instances(self, instance: Tensor) -> Tensor:
@@ -301,42 +278,20 @@ class Pipeline:
         self._next_instance += int(instance.amax()) if len(instance) else 0
         return torch.where(instance > 0, instance + (first - 1), instance)
 
-    def _name(self, window: Window) -> Patch:
-        """Label, confidence and instance of each voxel, from both sources, neighbours and old ids."""
+    def _name(self, window: Window, keep: bool = False) -> Patch:
+        """Label, confidence and instance of each voxel, from both sources, neighbours and old ids.
+
+        ``keep``: old labels count, too; they must be of the same vocabulary.
+        """
         settings = self._config.semantics
         table = neighbour_table(window.keys)
-        probability, trust = self._believe(window)
-        probability = smooth(probability, trust, affinity(window, table), settings.smoothing_sweeps)
-        label, confidence = decide(probability, self._words.names, settings.unknown_below)
+        label, confidence = naming.name(
+            window, self._words, table, settings.smoothing_sweeps, settings.unknown_below, keep
+        )
         smallest = self._config.output.min_instance_voxels
         instance = group(label, window.instance, table, smallest, self._next_instance)
         self._next_instance = max(self._next_instance, int(instance.amax()) + 1 if len(instance) else 1)
         return Patch(window.keys, label=label, confidence=confidence, instance=instance)
-
-    def _believe(self, window: Window) -> tuple[Tensor, Tensor]:
-        """Probabilities of the words, (N, C + B), and how much each voxel relies on its own, (N,) in 0..1.
-
-        The network speaks where it has read: elsewhere its share is the image's, and without either the
-        trust is 0.
-        """
-        words = self._words.image
-        scale = self._encoder.logit_scale if self._encoder is not None else 0.0
-        image = word_probabilities(window.feature, words, scale)  # all words alike without an encoder
-        trust = trust_in(window.feature_weight)
-        if self._namer is None or window.embedding is None:
-            return image, trust
-        heard = window.embedding.any(dim=1)
-        network = word_probabilities(window.embedding, self._words.network, self._namer.logit_scale)
-        share = image_share(window.feature_weight, self._config.network.weight)
-        share = torch.where(heard, share, 1.0)
-        return combine(image, share, network), share * trust + (1.0 - share) * NETWORK_TRUST
-
-
-def _part(window: Window, rows: slice) -> Window:
-    """These rows of a window, of what names are made of."""
-    embedding = None if window.embedding is None else window.embedding[rows]
-    feature, weight = window.feature[rows], window.feature_weight[rows]
-    return replace(window, feature=feature, feature_weight=weight, embedding=embedding)
 
 
 def add(window: Window, seen: Patch) -> Window:

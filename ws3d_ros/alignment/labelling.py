@@ -55,6 +55,11 @@ def decide(probability: Tensor, names: int, unknown_below: float) -> tuple[Tenso
         the probability of the label, 0 for unknown.
     """
     best, word = probability.max(dim=1)
+    return choose(best, word, names, unknown_below)
+
+
+def choose(best: Tensor, word: Tensor, names: int, unknown_below: float) -> tuple[Tensor, Tensor]:
+    """As :func:`decide`, of the most likely word (N,) of each voxel and how likely it is, (N,)."""
     named = (word < names) & (best > 0) & (best >= unknown_below)
     label = torch.where(named, word + 1, UNKNOWN).to(torch.int16)
     return label, torch.where(named, best, 0.0).to(torch.float16)

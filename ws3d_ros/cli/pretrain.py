@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 from rich.console import Console
@@ -16,15 +18,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ws3d_ros.cli.clouds import procedural
 from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_model
 from ws3d_ros.network import checkpoint
+from ws3d_ros.network.backends.backend import Backend
 from ws3d_ros.network.backends.choose import choose_backend
 from ws3d_ros.network.student import Student
+from ws3d_ros.training.augment import augment
+from ws3d_ros.training.batch import Batch, make_batch
+from ws3d_ros.training.calibrate import fit_student
 from ws3d_ros.training.loop import train
 from ws3d_ros.training.pretrain import Clouds, Pretraining, new_student, zero_shot
 from ws3d_ros.training.recipe import Recipe, load_recipe
 from ws3d_ros.training.run_folder import RunFolder
+from ws3d_ros.training.settle import settle_norms
 from ws3d_ros.training.words import Encode, WordBook
 
 console = Console()
+SETTLED_BATCHES = 48
+"""Of two whole scenes; statistics of norms no longer change visibly with more."""
 LICENCE = "Apache-2.0; trained on renderings of Sweet Home 3D furniture (CC-BY 3.0 and CC0)"
 
 
@@ -51,6 +60,15 @@ def pretrain(
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{escape(str(error))}")
         raise typer.Exit(2) from error
+
+
+def whole_batches(plan: Recipe, clouds: Clouds, backend: Backend, device: torch.device) -> Iterator[Batch]:
+    """Two whole scenes at a time, changed as in training, but neither cropped nor mixed."""
+    for number in range(SETTLED_BATCHES):
+        rng = np.random.default_rng([plan.seed, 2, number])
+        picked = rng.choice(len(clouds), 2, replace=len(clouds) < 2)
+        whole = [augment(clouds[index](), plan.augmentation, rng) for index in picked]
+        yield make_batch(whole, plan.student.inputs, plan.student.voxel_size_m, backend, device)
 
 
 def _word_book(encode: Encode) -> WordBook:
@@ -94,3 +112,10 @@ def _train(
             return figures
 
         train(student, work.draw, work.loss, plan.schedule, run, on_step, on_save)
+    with console.status("settling norms and scale on whole scenes"):
+        settle_norms(student, whole_batches(plan, clouds, backend, words.mean.device))
+        judged = len(held_out) // 4  # the scale is fitted on the others
+        fit = fit_student(student, held_out[judged:], words.vectors(), plan.student.voxel_size_m, backend)
+        student.heads.logit_scale.fill_(fit.scale)
+    on_save(plan.schedule.steps)
+    console.print(f"{run.checkpoint}: calibration error {fit.ece[1]:.3f} (scale {fit.scale:.1f})")
