@@ -21,10 +21,11 @@ from torch import Tensor
 from ws3d_ros import saved_maps
 from ws3d_ros.config import Config
 from ws3d_ros.language.vocabulary import Vocabulary
-from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep
+from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep, stamp_ns
 from ws3d_ros.node.ingest import Measurement
 from ws3d_ros.node.map_files import MapFiles
 from ws3d_ros.node.reporter import Reporter
+from ws3d_ros.node.transforms import bare
 from ws3d_ros.node.workers import Mailbox, Worker
 from ws3d_ros.pipeline import Pipeline, Understood
 from ws3d_ros.reconstruction.map_file import SavedMap
@@ -45,16 +46,32 @@ NAMES_NICE = 10
 
 
 @dataclass(frozen=True)
+class Sight:
+    """Where and when a sensor measured.
+
+    Attributes:
+        frame_id: the sensor's frame.
+        T_map_sensor: (4, 4) float64, its points to map points at ``stamp_ns``.
+    """
+
+    frame_id: str
+    stamp_ns: int
+    T_map_sensor: FloatArray
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A copy of a part of the map, with the words that its labels mean.
 
     Attributes:
         arrived_s: steady time at which the newest measurement in it arrived.
+        sight: of that measurement; None while there was none (a map may have been loaded).
     """
 
     window: Window
     words: Vocabulary
     arrived_s: float
+    sight: Sight | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,7 @@ class Engine:
         self.errors = 0
         self._center_m = np.zeros(3)
         self._arrived_s = 0.0
+        self._sight: Sight | None = None
         self._changes = 0
         self._published: dict[str, tuple[int, int]] = {}
         self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self.survive)
@@ -107,7 +125,7 @@ class Engine:
             state = (self._changes, listeners)
             if self._changes and self._published.get(topic) != state:
                 self._published[topic] = state
-                taken = Snapshot(copy(), self.words, self._arrived_s)
+                taken = Snapshot(copy(), self.words, self._arrived_s, self._sight)
                 self._output.mailbox.put(topic, partial(publish, taken))
 
         self._mapping.mailbox.put(topic, snapshot)
@@ -172,6 +190,8 @@ class Engine:
             raise
         self._ledger.used(measurement.sensor)
         self._center_m, self._arrived_s = measurement.center_m, measurement.arrived_s
+        header = measurement.content.header
+        self._sight = Sight(bare(header.frame_id), stamp_ns(header), measurement.T_map_sensor)
         self._changes += 1
         if isinstance(decoded, Frame) and decoded.depth_m is not None and fused.points == 0:
             self._reporter.report(
