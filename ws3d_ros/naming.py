@@ -18,7 +18,7 @@ from ws3d_ros.alignment.labelling import choose, decide, word_probabilities
 from ws3d_ros.alignment.regularise import affinity, smooth, trust_in
 from ws3d_ros.reconstruction.window import Window
 
-AT_ONCE = 32_768
+AT_ONCE = 4_096
 """Voxels for which :func:`rename` holds scores of all words at the same time."""
 
 
