@@ -3,7 +3,7 @@
     python benchmarks/relabel.py [VOXELS ...]
 
 ``quick``: ``naming.rename``, every voxel by itself: what ``~/set_vocabulary`` waits for. ``careful``:
-``naming.name`` with neighbours, which follows in a thread of its own. Features are random: times do not depend on
+``naming.name`` with neighbours, which follows later. Features are random: times do not depend on
 what they say. Voxels lie on surfaces, as a map's do. Copying the map and writing it back are not in it.
 The product alone, in float32, is the limit that the quick way is compared with.
 """

@@ -32,6 +32,9 @@ POINT = np.dtype(
 float). ``rgb_camera``: the colour that cameras saw, 0xAARRGGBB, alpha 255 where one did and 0
 where none did."""
 
+PLACE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
+"""The beginning of :data:`POINT`."""
+
 FIELDS = [
     PointField(
         name=name,
@@ -76,18 +79,24 @@ def _pack_camera_color(color: Tensor) -> np.ndarray:
     return (rgb | alpha).cpu().numpy().view(np.uint32)
 
 
-def pack_cloud(points: np.ndarray, header: Header) -> PointCloud2:
-    """A cloud message of (N,) :data:`POINT`, unorganised, without invalid points."""
+def pack_places(points_m: np.ndarray, header: Header) -> PointCloud2:
+    """A cloud message of (N, 3) points: x, y and z alone, 12 bytes a point."""
+    places = np.ascontiguousarray(points_m, "<f4").view(PLACE)[:, 0]
+    return pack_cloud(places, header, FIELDS[: len(PLACE)])
+
+
+def pack_cloud(points: np.ndarray, header: Header, fields: list[PointField] = FIELDS) -> PointCloud2:
+    """A cloud message of (N,) :data:`POINT`, or what ``fields`` say, unorganised, without invalid points."""
     data = array.array("B")
     data.frombytes(points.view(np.uint8).data)
     cloud = PointCloud2(
         header=header,
         height=1,
         width=len(points),
-        fields=FIELDS,
+        fields=fields,
         is_bigendian=False,
-        point_step=POINT.itemsize,
-        row_step=POINT.itemsize * len(points),
+        point_step=points.itemsize,
+        row_step=points.itemsize * len(points),
         is_dense=True,
     )
     cloud.data = data  # not in the constructor, which copies element by element
