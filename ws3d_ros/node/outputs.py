@@ -8,70 +8,110 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from ws3d_ros.instances.grouping import describe
+from ws3d_ros.config import Config
+from ws3d_ros.instances.boxes import boxes
+from ws3d_ros.instances.grouping import Instance
 from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.msg import InstanceArray
 from ws3d_ros.msg import Vocabulary as VocabularyMessage
 from ws3d_ros.node.engine import Snapshot
 from ws3d_ros.node.markers import MarkerBoard, rgba
+from ws3d_ros.node.objects import detections, instance_array, label_info, messages_of
 from ws3d_ros.node.packing import pack_cloud, pack_palette, pack_points
+from ws3d_ros.node.planners import Planners
+from ws3d_ros.node.qualities import EVERY, LATCHED, NEWEST
+from ws3d_ros.reconstruction.window import Window
 
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
-EVERY = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-"""For markers: each message says what is gone since the one before."""
 REMEMBERED_LATENCIES = 200
 
 
 class Outputs:
     """The publishers. Messages are made on the thread that calls."""
 
-    def __init__(self, node: LifecycleNode, frame_id: str) -> None:
+    def __init__(self, node: LifecycleNode, config: Config) -> None:
         self._node = node
-        self._frame_id = frame_id
+        self._config = config
+        self._planners = Planners(node, config.planning)
+        self._vision = messages_of("vision_msgs")
         self._board = MarkerBoard()
         self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
         create = node.create_lifecycle_publisher
         self._cloud = create(PointCloud2, "~/semantic_cloud", NEWEST)
         self._map = create(PointCloud2, "~/semantic_map", LATCHED)
         self._markers = create(MarkerArray, "~/markers", EVERY)
-        self._shown_s = 0.0
+        self._instances = create(InstanceArray, "~/instances", NEWEST)
         self._vocabulary = create(VocabularyMessage, "~/vocabulary", LATCHED)
+        self._of_window = [self._cloud, self._markers, self._instances]
+        self._latched = [self._map, self._vocabulary]
+        if self._vision is not None:
+            self._detections = create(self._vision.Detection3DArray, "~/detections", NEWEST)
+            self._label_info = create(self._vision.LabelInfo, "~/label_info", LATCHED)
+            self._of_window.append(self._detections)
+            self._latched.append(self._label_info)
+        self._shown_s = 0.0
 
     def window_listeners(self) -> int:
         """How many listen to what is made from the window."""
-        return self._cloud.get_subscription_count() + self._markers.get_subscription_count()
+        return sum(_listeners(publisher) for publisher in self._of_window) + self._planners.window_listeners()
+
+    def map_listeners(self) -> int:
+        """How many listen to what is made from the whole map only for them; the map itself is latched."""
+        return self._planners.mask_listeners()
 
     def restart(self) -> None:
         """After activation: whatever RViz showed before goes."""
         self._board = MarkerBoard()
+        self._planners.restart()
+
+    def retune(self, config: Config) -> None:
+        """Takes over the settings that may change at run time. Any thread may."""
+        self._config, self._planners.settings = config, config.planning
 
     def publish_vocabulary(self, words: Vocabulary, space: str, encoder: str) -> None:
         """``~/vocabulary``, also for those who come later."""
-        self._publish(self._vocabulary, vocabulary_message(words, space, encoder, self.header()))
+        header = self.header()
+        self._publish(self._vocabulary, vocabulary_message(words, space, encoder, header))
+        if self._vision is not None:
+            threshold = self._config.semantics.unknown_below
+            self._publish(self._label_info, label_info(self._vision, words, threshold, header))
 
     def publish_window(self, snapshot: Snapshot) -> None:
-        """``~/semantic_cloud`` and ``~/markers``, each if somebody listens."""
-        window, words, header = snapshot.window, snapshot.words, self.header()
-        if self._cloud.get_subscription_count() > 0:
-            points = pack_points(window, pack_palette(palette(words)))
-            self._publish(self._cloud, pack_cloud(points, header))
+        """What is made from the window, each if somebody listens; clouds first, they are waited for."""
+        if _listeners(self._cloud) > 0:
+            points = pack_points(snapshot.window, pack_palette(palette(snapshot.words)))
+            self._publish(self._cloud, pack_cloud(points, self.header()))
             self._note_latency(snapshot.arrived_s)
-        if self._markers.get_subscription_count() > 0:
+        self._planners.publish_window(snapshot)
+        if any(_listeners(publisher) for publisher in self._of_window[1:]) or self._planners.wants_targets():
+            self._publish_objects(snapshot)
+
+    def _publish_objects(self, snapshot: Snapshot) -> None:
+        """``~/markers``, ``~/instances``, and what vision_msgs and moveit_msgs have for objects."""
+        words, header, colors = snapshot.words, self.header(), palette(snapshot.words)
+        instances = things(snapshot.window)
+        if _listeners(self._markers) > 0:
             names = ["unknown", *words.names]
-            self._publish(self._markers, self._board.update(describe(window), names, palette(words), header))
+            self._publish(self._markers, self._board.update(instances, names, colors, header))
+        if _listeners(self._instances) > 0:
+            self._publish(self._instances, instance_array(instances, words, {}, header))
+        if self._vision is not None and _listeners(self._detections) > 0:
+            self._publish(self._detections, detections(self._vision, instances, header))
+        if self._planners.wants_targets():
+            self._planners.publish_targets(snapshot, instances, colors, header)
 
     def publish_map(self, snapshot: Snapshot) -> None:
-        """``~/semantic_map``, also for those who come later."""
+        """``~/semantic_map``, also for those who come later; ``~/keepout_mask``, if somebody listens."""
+        header = self.header()
         points = pack_points(snapshot.window, pack_palette(palette(snapshot.words)))
-        self._publish(self._map, pack_cloud(points, self.header()))
+        self._publish(self._map, pack_cloud(points, header))
+        if self._planners.mask_listeners() > 0:
+            self._planners.publish_mask(snapshot, header)
 
     def latencies_ms(self) -> Sequence[float]:
         """From the arrival of a measurement to its cloud, recent ones."""
@@ -84,11 +124,12 @@ class Outputs:
             self._latencies_ms.append((time.monotonic() - arrived_s) * 1e3)
 
     def header(self) -> Header:
-        return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
+        return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._config.inputs.map_frame)
 
     def destroy(self) -> None:
         """Ends the publishers."""
-        for publisher in (self._cloud, self._map, self._markers, self._vocabulary):
+        self._planners.destroy()
+        for publisher in (*self._of_window, *self._latched):
             self._node.destroy_lifecycle_publisher(publisher)
 
     def _publish(self, publisher: Any, message: Any) -> None:
@@ -97,9 +138,19 @@ class Outputs:
             publisher.publish(message)
 
 
+def things(window: Window) -> list[Instance]:
+    """The objects of a window with upright boxes around them, by ascending id."""
+    none_is_structure = torch.zeros(0, dtype=torch.int16)  # a wall that is grouped is called a wall
+    return boxes(window, window.label, window.confidence, window.instance, none_is_structure)
+
+
 def palette(words: Vocabulary) -> np.ndarray:
     """(C + 1, 3) uint8 colour of each label, ``unknown`` first."""
     return np.concatenate([np.array([words.unknown_color], np.uint8), words.colors])
+
+
+def _listeners(publisher: Any) -> int:
+    return int(publisher.get_subscription_count())
 
 
 def vocabulary_message(words: Vocabulary, space: str, encoder: str, header: Header) -> VocabularyMessage:

@@ -27,7 +27,8 @@ from ws3d_ros.node.engine import Engine
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.log_bridge import bridge_logging
 from ws3d_ros.node.models import choose_device, load_encoder, load_network
-from ws3d_ros.node.outputs import NEWEST, Outputs
+from ws3d_ros.node.outputs import Outputs
+from ws3d_ros.node.qualities import NEWEST
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.services import Services
 from ws3d_ros.node.status import Health, diagnostics_message, status_message
@@ -139,7 +140,7 @@ class PerceptionNode(LifecycleNode):
             ledger,
             reporter,
             engine,
-            Outputs(self, config.inputs.map_frame),
+            Outputs(self, config),
             Services(self, engine, self._tell_words),
             self._every(config.output.status_period_s, self._tell_status),
         )
@@ -219,8 +220,9 @@ class PerceptionNode(LifecycleNode):
     def _publish_map(self) -> None:
         assert self._core is not None
         engine = self._core.engine
-        # Latched: who comes later needs no new copy.
-        engine.publish("map", 0, engine.pipeline.map.everything, self._core.outputs.publish_map)
+        # The map is latched: who comes later for it alone needs no new copy.
+        outputs = self._core.outputs
+        engine.publish("map", outputs.map_listeners(), engine.pipeline.map.everything, outputs.publish_map)
 
     def _tell_words(self, words: Vocabulary) -> None:
         assert self._core is not None
@@ -258,6 +260,7 @@ class PerceptionNode(LifecycleNode):
         if self._core is not None and any(parameter.name in parameters.SETTINGS for parameter in changed):
             self._core.config = parameters.read(self)
             self._core.engine.pipeline.retune(self._core.config)
+            self._core.outputs.retune(self._core.config)
 
     def _every(self, period_s: float, work: Callable[[], None]) -> Timer:
         return self.create_timer(period_s, work, clock=self._steady)

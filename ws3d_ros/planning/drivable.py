@@ -44,7 +44,7 @@ def drivable(window: Window, words: Vocabulary, sensor_height_m: float, settings
     Args:
         sensor_height_m: z of the sensor in the map; ground is below it.
     """
-    label, role, cost = by_label(window, words, settings.trust_names_from)
+    role, cost = by_label(window, words, settings.trust_names_from)
     counts = role != "ignore"
     height = height_above_ground(window, counts, sensor_height_m, settings)
     named_free, named_solid = role == "traversable", (role == "obstacle") | (role == "target")
@@ -62,14 +62,9 @@ def drivable(window: Window, words: Vocabulary, sensor_height_m: float, settings
     return Drivable(obstacle, traversable, np.where(by_shape, np.float32(1.0), cost))
 
 
-def by_label(
-    window: Window, words: Vocabulary, trust_from: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N,) int64 label, str role and float32 cost of each voxel; label UNKNOWN where its name is not trusted.
-
-    The role of what is unknown is empty, and its cost 0.
-    """
+def by_label(window: Window, words: Vocabulary, trust_from: float) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) str role and float32 cost of each voxel; an empty role and 0 where its name is not trusted."""
     label = window.label.cpu().numpy().astype(np.int64)
     label[window.confidence.float().cpu().numpy() < trust_from] = UNKNOWN
     roles, costs = np.array(["", *words.roles]), np.array([0.0, *words.costs], np.float32)
-    return label, roles[label], costs[label]
+    return roles[label], costs[label]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -34,7 +33,7 @@ def column_of(window: Window) -> tuple[np.ndarray, np.ndarray]:
 def height_above_ground(
     window: Window, counts: np.ndarray, below_m: float, settings: PlanningConfig
 ) -> np.ndarray:
-    """(N,) float32 metres of each voxel above the ground at its place; NaN everywhere where there is no ground.
+    """(N,) float32 metres of each voxel above the ground at its place; all NaN where there is no ground.
 
     Ground is the largest surface that faces up within ``max_slope_deg``, has ``robot_height_m`` free above
     it, and is joined by steps of ``step_height_m`` at most; what is lower or higher by more than a step is
@@ -77,15 +76,14 @@ def _supports(
 
 def _largest_level(points: np.ndarray, step_m: float) -> np.ndarray:
     """Mask of the points (n, 3) in the largest group that is joined by steps of at most ``step_m``."""
-    edges = torch.tensor([PATCH_M, PATCH_M, max(step_m, 1e-3)], dtype=torch.float64).numpy()
-    cells = np.floor(points / edges).astype(np.int64)
+    cells = np.floor(points / [PATCH_M, PATCH_M, step_m]).astype(np.int64)
     cells -= cells.min(0)
     size = cells.max(0) + 1
     flat = (cells[:, 0] * size[1] + cells[:, 1]) * size[2] + cells[:, 2]
     _, patch, count = np.unique(flat, return_inverse=True, return_counts=True)
     mean = np.stack([np.bincount(patch, axis) for axis in points.T], axis=1) / count[:, None]
     # A step is as far as the reach: two patches are joined in a flat cylinder around each other.
-    stretched = mean * [1.0, 1.0, REACH_M / max(step_m, 1e-3)]
+    stretched = mean * [1.0, 1.0, REACH_M / step_m]
     pairs = cKDTree(stretched).query_pairs(REACH_M, p=np.inf, output_type="ndarray")
     graph = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(mean),) * 2)
     _, level = connected_components(graph, directed=False)
