@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ws3d_ros.alignment.compression import FeatureBasis
 from ws3d_ros.config import Config
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.choose import SHIPPED
 from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.reconstruction import store as column
 from ws3d_ros.reconstruction.map_file import MapFileError, MapHeader, SavedMap
 from ws3d_ros.reconstruction.transplant import moved
+from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.frame import FloatArray
 
 
@@ -104,6 +107,37 @@ def fit(saved: SavedMap, pipeline: Pipeline, config: Config, T_map_file: FloatAr
             f"voxels of {header.voxel_size_m:g} m were binned anew: {len(saved)} to {len(columns['key'])}"
         )
     return Fitting(columns, notes)
+
+
+def as_window(saved: SavedMap, min_weight: float = 0.2) -> Window:
+    """The voxels of a file with at least that evidence, as :meth:`VoxelMap.everything` gives them.
+
+    Raises:
+        MapFileError: if a column is missing.
+    """
+    needed = {"state", "label", "confidence", "instance"}
+    if missing := sorted(needed - saved.voxel.keys()):
+        raise MapFileError(f"the map lacks the columns {', '.join(missing)}")
+    rows = (saved.voxel["state"][:, column.WEIGHT] >= min_weight).nonzero()[:, 0]
+    rows = rows[saved.voxel["key"][rows].argsort()]
+    data = {name: values[rows] for name, values in saved.voxel.items()}
+    state = data["state"]
+    colorless = state[:, column.COLOR_WEIGHT, None] == 0
+    return Window(
+        voxel_size_m=saved.header.voxel_size_m,
+        stamp_ns=saved.header.stamp_ns,
+        keys=data["key"],
+        points_m=state[:, column.POINT].clone(),
+        color=torch.where(colorless, torch.nan, state[:, column.COLOR]),
+        normal=normalize(state[:, column.NORMAL], dim=-1),
+        weight=state[:, column.WEIGHT].clone(),
+        feature=data.get("feature", state[:, :0].half()),
+        feature_weight=data.get("feature_weight", state.new_zeros(len(state))),
+        label=data["label"],
+        confidence=data["confidence"],
+        instance=data["instance"],
+        embedding=data.get("embedding"),
+    )
 
 
 def checkpoint_digest(checkpoint: str) -> str:

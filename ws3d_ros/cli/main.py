@@ -22,6 +22,7 @@ from ws3d_ros.cli.label import label
 from ws3d_ros.cli.map import map_recording
 from ws3d_ros.cli.play import play
 from ws3d_ros.cli.pretrain import pretrain
+from ws3d_ros.cli.query import query
 from ws3d_ros.cli.render_scene import render_scene
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(demo)
 app.command()(play)
 app.command()(evaluate)
 app.command("map")(map_recording)
+app.command()(query)
 app.command()(export)
 app.command()(label)
 app.command()(import_weights)

@@ -1,0 +1,168 @@
+"""What a map has, a row for each thing: place, box, colours, and the means of what its voxels store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ws3d_ros.language.questions import COLORS
+from ws3d_ros.reconstruction.window import Window
+
+ENOUGH = 64
+"""Voxels that tell the mean of a thing; of large things a share is read."""
+AT_LEAST = 60_000
+"""Voxels that are read where there are so many."""
+
+FOCAL_RGB = {
+    "black": ((25, 25, 25),),
+    "white": ((235, 235, 232),),
+    "red": ((180, 35, 35), (120, 25, 30)),
+    "green": ((60, 140, 60), (35, 80, 40), (140, 180, 90)),
+    "yellow": ((225, 195, 60),),
+    "blue": ((45, 85, 170), (110, 160, 210), (30, 45, 90)),
+    "brown": ((110, 72, 45), (150, 110, 75), (70, 48, 35)),
+    "orange": ((225, 125, 40),),
+    "pink": ((225, 150, 165),),
+    "purple": ((110, 65, 140),),
+    "grey": ((128, 128, 128), (185, 185, 185), (75, 75, 75)),
+}
+"""What the basic colour terms look like in pictures of rooms, sRGB: ours, and not fitted to any map."""
+SPREAD = 14.0
+"""CIELAB distance over which one colour becomes another."""
+LIGHTNESS = 0.6
+"""How much lightness counts: lighting changes it more than it changes hue."""
+
+
+@dataclass(frozen=True)
+class Things:
+    """M things: all instances, then walls, floor and ceiling as far as they are no instances, of N voxels.
+
+    Attributes:
+        id: (M,) int64; 0 for structure.
+        label: (M,) int64, that of one of its voxels.
+        low_m, high_m: (M, 3) float64 corners of the box along the map's axes.
+        colors: (M, 11) float64 shares of the basic colours, in the order of ``FOCAL_RGB``; rows of zeros
+            where no camera looked.
+        means: column of features to the (M, K) float32 mean over the voxels that have one.
+        known: column to (M,) float32, 1 where at least one voxel has a feature.
+        of_voxel: (N,) int64 row of each voxel, M for none.
+    """
+
+    id: np.ndarray
+    label: np.ndarray
+    low_m: np.ndarray
+    high_m: np.ndarray
+    colors: np.ndarray
+    means: dict[str, Tensor]
+    known: dict[str, Tensor]
+    of_voxel: Tensor
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+def survey(window: Window, structure: Tensor) -> Things:
+    """The things of a map. Of those with many voxels an even share is read.
+
+    Args:
+        window: N voxels.
+        structure: (S,) labels of ``segmentation.structure_labels``: what of these belongs to no instance is
+            one thing for each label.
+    """
+    of_voxel, ids, labels = _rows(window, structure)
+    count = len(ids)
+    read = _sample(of_voxel, count)
+    row = of_voxel[read]
+    half = window.voxel_size_m / 2
+    points = window.points_m[read]
+    index = row[:, None].expand(-1, 3)
+    low = points.new_full((count, 3), torch.inf).scatter_reduce(0, index, points, "amin")
+    high = points.new_full((count, 3), -torch.inf).scatter_reduce(0, index, points, "amax")
+    colors = window.color[read]
+    known_color = ~colors[:, 0].isnan()
+    shares = torch.from_numpy(color_shares(colors[known_color].cpu().numpy())).to(points.device)
+    color, _ = _means(shares, row[known_color], count)
+    means, known = {}, {}
+    for column, values in (("feature", window.feature), ("embedding", window.embedding)):
+        if values is not None and values.shape[1]:
+            part = values[read].float()
+            has = window.feature_weight[read] > 0 if column == "feature" else part.any(dim=1)
+            mean, number = _means(part[has], row[has], count)
+            means[column], known[column] = mean.cpu(), (number > 0).float().cpu()
+    return Things(
+        id=ids,
+        label=labels,
+        low_m=low.double().cpu().numpy() - half,
+        high_m=high.double().cpu().numpy() + half,
+        colors=color.double().cpu().numpy(),
+        means=means,
+        known=known,
+        of_voxel=of_voxel.cpu(),
+    )
+
+
+def color_shares(rgb: np.ndarray) -> np.ndarray:
+    """(n, 3) RGB in 0..255 to (n, 11) float32 memberships of the basic colours, rows sum to 1.
+
+    A softmax over squared CIELAB distances to the nearest focal colour of each term.
+    """
+    focal = [(i, shade) for i, shades in enumerate(FOCAL_RGB.values()) for shade in shades]
+    places = _lab(np.array([shade for _, shade in focal], np.float32))
+    lab = _lab(rgb.astype(np.float32))
+    squared = (lab**2).sum(1, keepdims=True) - 2.0 * lab @ places.T + (places**2).sum(1)
+    term = np.array([i for i, _ in focal])
+    nearest = np.stack([squared[:, term == i].min(axis=1) for i in range(len(FOCAL_RGB))], axis=1)
+    likely = np.exp(-(nearest - nearest.min(axis=1, keepdims=True)) / (2.0 * SPREAD**2))
+    return (likely / likely.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    """(n, 3) CIELAB with its lightness scaled."""
+    if len(rgb) == 0:
+        return np.zeros((0, 3), np.float32)
+    lab = cv2.cvtColor(np.clip(rgb / 255.0, 0.0, 1.0)[None], cv2.COLOR_RGB2LAB)[0]
+    return np.asarray(lab * np.array([LIGHTNESS, 1.0, 1.0], np.float32))
+
+
+def _rows(window: Window, structure: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Row of each voxel, and id and label of each row."""
+    instance, label = window.instance.long(), window.label.long()
+    top = int(instance.amax()) if len(instance) else 0
+    is_structure = torch.zeros(int(label.amax()) + 1 if len(label) else 1, dtype=torch.bool)
+    is_structure[structure[structure < len(is_structure)].long()] = True
+    # Place 0: neither instance nor structure.
+    left = torch.where(is_structure.to(label.device)[label], label + top, 0)
+    place = torch.where(instance > 0, instance, left)
+    size = torch.bincount(place, minlength=1)
+    size[0] = 0
+    used = size.nonzero()[:, 0]
+    row_of_place = torch.full_like(size, len(used))
+    row_of_place[used] = torch.arange(len(used), device=used.device)
+    label_of_place = torch.zeros_like(size)
+    label_of_place[place] = label
+    ids = torch.where(used <= top, used, 0)
+    return row_of_place[place], ids.cpu().numpy(), label_of_place[used].cpu().numpy()
+
+
+def _sample(of_voxel: Tensor, count: int) -> Tensor:
+    """Voxels to read, ascending: all of small things, an even share of the others."""
+    size = torch.bincount(of_voxel, minlength=count + 1)
+    step = max(1, len(of_voxel) // AT_LEAST)
+    all_of = size < ENOUGH * step
+    keep = all_of[of_voxel]
+    keep[::step] = True
+    return (keep & (of_voxel < count)).nonzero()[:, 0]
+
+
+def _means(values: Tensor, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """(M, K) means of (n, K) values by row, and (M,) how many there were."""
+    number = torch.bincount(row, minlength=count)
+    total = values.new_zeros(count, values.shape[1]).index_add(0, row, values)
+    return total / number.clamp(min=1)[:, None], number
+
+
+assert tuple(FOCAL_RGB) == tuple(dict.fromkeys(COLORS.values()))
