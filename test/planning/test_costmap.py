@@ -101,16 +101,13 @@ def test_rays_must_begin_at_the_sensor(kind: type[ObstacleLayer]) -> None:
 def test_a_rug_is_free_and_a_blob_is_not(kind: type[ObstacleLayer]) -> None:
     costmap = layer(kind)
     blob = box((60, 20, 1), (64, 24, 4), 0)
-    rug = [(cells, normal, RUG) for cells, normal, _ in box((20, 60, 1), (40, 70, 2))]
-    costmap.update(seen(hall(*blob, *rug)))
+    costmap.update(seen(hall(*blob, *box((20, 60, 1), (40, 70, 2), RUG))))
     assert LETHAL in there(costmap, (slice(60, 64), slice(20, 24)))
     assert there(costmap, (slice(20, 40), slice(60, 70))) == {FREE}
 
 
 def test_the_keepout_filter_takes_the_mask() -> None:
-    scene = hall(
-        *box((60, 60, 1), (64, 64, 9), CURTAIN), *[(c, n, RUG) for c, n, _ in box((20, 60, 1), (40, 70, 2))]
-    )
+    scene = hall(*box((60, 60, 1), (64, 64, 9), CURTAIN), *box((20, 60, 1), (40, 70, 2), RUG))
     mask = keepout_mask(scene, drivable(scene, WORDS, SENSOR[2], ROBOT))
     master = np.full((100, 100), UNSEEN, np.uint8)
     master[75, 20] = LETHAL  # of another layer, where the mask says free

@@ -85,9 +85,8 @@ def test_a_hole_is_neither() -> None:
 
 def test_without_ground_names_decide_alone() -> None:
     side = (1.0, 0.0, 0.0)
-    scene = made(
-        [(box_cells((0, 0, 0), (1, 20, 20)), side, 0), (box_cells((1, 0, 0), (2, 20, 20)), side, FLOOR)]
-    )
+    sheets = [box_cells((x, 0, 0), (x + 1, 20, 20)) for x in (0, 1)]
+    scene = made([(sheets[0], side, 0), (sheets[1], side, FLOOR)])
     found = ways(scene)
     np.testing.assert_array_equal(found.traversable, scene.label.numpy() == FLOOR)
     np.testing.assert_array_equal(found.obstacle, ~found.traversable)

@@ -52,7 +52,7 @@ def hall(*things: Part, walls: bool = True) -> Window:
 
 def box(low: tuple[int, int, int], high: tuple[int, int, int], label: int = 0) -> list[Part]:
     """The skin of a box: sides, and a top that faces up."""
-    (x, y, z), (to_x, to_y, to_z) = low, high
+    (x, y, _), (to_x, to_y, to_z) = low, high
     cells = box_cells(low, high)
     sides = (cells[:, 0] == x) | (cells[:, 0] == to_x - 1) | (cells[:, 1] == y) | (cells[:, 1] == to_y - 1)
     top = cells[:, 2] == to_z - 1
@@ -62,19 +62,15 @@ def box(low: tuple[int, int, int], high: tuple[int, int, int], label: int = 0) -
     ]
 
 
-def made(parts: Sequence[Part], instance: Sequence[int] | None = None) -> Window:
-    """A window of parts; ``instance``: of each, none of 0."""
-    ids = instance or [0] * len(parts)
+def made(parts: Sequence[Part], ids: Sequence[int] = ()) -> Window:
+    """A window of parts; ``ids``: the object that each is of, 0 for none."""
+    sizes = torch.tensor([len(cells) for cells, _, _ in parts])
+    labels = torch.tensor([label for _, _, label in parts], dtype=torch.int16)
     return window(
         torch.cat([cells for cells, _, _ in parts]),
         normal=torch.cat([torch.tensor(normal).expand(len(cells), 3) for cells, normal, _ in parts]),
-        label=torch.cat([torch.full((len(cells),), label, dtype=torch.int16) for cells, _, label in parts]),
-        instance=torch.cat(
-            [
-                torch.full((len(part[0]),), id_, dtype=torch.int32)
-                for part, id_ in zip(parts, ids, strict=True)
-            ]
-        ),
+        label=labels.repeat_interleave(sizes),
+        instance=torch.tensor(ids or [0] * len(parts), dtype=torch.int32).repeat_interleave(sizes),
     )
 
 
