@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ws3d_ros import pipeline
-from ws3d_ros.alignment import lifting, regularise
+from ws3d_ros.alignment import lifting
 from ws3d_ros.cli.judging import judge, map_sequence, score_labels
 from ws3d_ros.config import from_mapping
 
@@ -50,11 +50,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], list[tuple[Any, str, Any]]]] = {
     "no weight by angle": ({}, [(lifting, "viewing_cosine", flat)]),
     "no weight by entropy": ({}, [(lifting, "certainty", undecided)]),
     "no weight by distance": ({}, [(lifting, "HALF_TRUST_M", 1e9)]),
-    "no smoothing": ({"semantics.smoothing_sweeps": 0}, []),
-    "3 sweeps": ({"semantics.smoothing_sweeps": 3}, []),
-    "30 sweeps": ({"semantics.smoothing_sweeps": 30}, []),
-    "smoothing blind to colour": ({}, [(regularise, "COLOR_SPREAD", 1e9)]),
-    "smoothing blind to normals": ({}, [(regularise, "NORMAL_SPREAD", 1e9)]),
+    "every voxel by itself": ({"semantics.region_share": 0.0}, []),
+    "surfaces agree by half": ({"semantics.region_share": 0.5}, []),
     "view of 160 pixels": ({}, [(pipeline, "VIEW_WIDTH", 160)]),
     "view of 640 pixels": ({}, [(pipeline, "VIEW_WIDTH", 640)]),
     "no carving": ({"map.carving": False}, []),

@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,69 +26,48 @@ from torch import Tensor
 from ws3d_ros.alignment.combining import pool, spoken
 from ws3d_ros.alignment.hysteresis import hold
 from ws3d_ros.alignment.labelling import decide
-from ws3d_ros.alignment.neighbours import neighbour_table
-from ws3d_ros.alignment.regularise import NETWORK_TRUST, affinity, agree, smooth, trust_in
+from ws3d_ros.alignment.regularise import agree
+from ws3d_ros.config import Config
 from ws3d_ros.evaluation.metrics import calibration_error, confusion_matrix, scores
-from ws3d_ros.instances.superpoints import over_segment
+from ws3d_ros.instances.segmentation import superpoints
 from ws3d_ros.language.choose import choose_encoder
 from ws3d_ros.language.encoder import TextEncoder
 from ws3d_ros.language.text import choose_text_encoder
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.student import Student
-from ws3d_ros.reconstruction.keys import unpack_keys
-from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.training.calibrate import fit_scale
 
 FLATS = [str(seed) for seed in range(1_000_000, 1_000_006)]
-SWEEPS, OLD_WEIGHT, UNKNOWN_BELOW, LEAST = 10, 0.1, 0.05, 1e-6
+SHARE, UNKNOWN_BELOW, LEAST = Config().semantics.region_share, 0.05, 1e-6
 
 
 @dataclass(frozen=True)
 class Said:
-    """What is known of N voxels before they have names: both sources over C words, and who touches whom."""
+    """What is known of N voxels before they have names: both sources over C words, and the surfaces."""
 
     image: Tensor
     network: Tensor
     weight: Tensor
-    affinity: Tensor
     region: Tensor
 
-    @cached_property
-    def smoothed(self) -> Tensor:
-        return smooth(self.image, trust_in(self.weight), self.affinity, SWEEPS)
+    def images(self, share: float) -> Tensor:
+        return agree(self.image, self.weight, self.region, share)
 
-    @cached_property
-    def old(self) -> Tensor:
-        """One rule for how much either counts, then sweeps over both."""
-        share = self.weight / (self.weight + OLD_WEIGHT)
-        trust = share * trust_in(self.weight) + (1.0 - share) * NETWORK_TRUST
-        log_image, log_network = (said.clamp(min=1e-12).log() for said in (self.image, self.network))
-        both = torch.softmax(torch.lerp(log_network, log_image, share[:, None]), dim=1)
-        return smooth(both, trust, self.affinity, SWEEPS)
+    def shapes(self, share: float) -> Tensor:
+        return agree(self.network, torch.ones_like(self.weight), self.region, share)
 
-    @cached_property
-    def new(self) -> Tensor:
-        return pool(self.smoothed, self.network, spoken(self.network))
+    def both(self, share: float) -> Tensor:
+        return pool(self.images(share), self.shapes(share), spoken(self.network))
 
 
 WAYS: dict[str, Callable[[Said], Tensor]] = {
-    "image only": lambda said: said.smoothed,
-    "network only": lambda said: said.network,
-    "pooled, old": lambda said: said.old,
-    "pooled, old, + regions": lambda said: agree(said.old, said.region),
-    "pooled, new": lambda said: said.new,
-    "pooled, new, + regions": lambda said: agree(said.new, said.region),
+    "image only": lambda said: said.images(0.0),
+    "image only, surfaces agree": lambda said: said.images(SHARE),
+    "network only": lambda said: said.shapes(0.0),
+    "network only, surfaces agree": lambda said: said.shapes(SHARE),
+    "pooled": lambda said: said.both(0.0),
+    "pooled, surfaces agree": lambda said: said.both(SHARE),
 }
-
-
-def cut(window: Window) -> Tensor:
-    """(N,) the region of each voxel."""
-    cells = torch.nn.functional.pad(unpack_keys(window.keys).long(), (1, 0))
-    order = torch.from_numpy(np.lexsort(cells.numpy().T[::-1]).copy())
-    rgb = torch.where(window.color.isnan(), 0.0, window.color / 127.5 - 1.0)
-    region = torch.empty(len(window), dtype=torch.int64)
-    region[order] = over_segment(cells[order], rgb[order], window.normal[order]).of_voxel
-    return region
 
 
 def hear(state: Snapshot, cosine: Tensor, image_scale: float, network_scale: float) -> Said:
@@ -98,8 +76,7 @@ def hear(state: Snapshot, cosine: Tensor, image_scale: float, network_scale: flo
         torch.softmax(image_scale * state.image, 1),
         torch.softmax(network_scale * cosine, 1),
         window.feature_weight,
-        affinity(window, neighbour_table(window.keys)),
-        cut(window),
+        superpoints(window).of_voxel,
     )
 
 
@@ -164,13 +141,12 @@ def costs(scene: Scene, student: Student, texts: TextEncoder) -> dict[str, Any]:
     """Milliseconds for 100,000 voxels."""
     cosine = read(student, texts, scene.names, scene.last.window).cosine
     said = hear(scene.last, cosine, 8.0, 20.0)
-    image, both = said.smoothed, said.new
+    both = said.both(SHARE)
     label = decide(both, both.shape[1], UNKNOWN_BELOW)
     parts: dict[str, Callable[[], object]] = {
-        "sweeps": lambda: smooth(said.image, trust_in(said.weight), said.affinity, SWEEPS),
-        "pool": lambda: pool(image, said.network),
-        "cut into regions": lambda: cut(scene.last.window),
-        "agree": lambda: agree(both, said.region),
+        "cut into surfaces": lambda: superpoints(scene.last.window),
+        "agree, both": lambda: (said.images(SHARE), said.shapes(SHARE)),
+        "pool": lambda: pool(said.image, said.network, spoken(said.network)),
         "hold": lambda: hold(*label, both, *label),
     }
     each = 100_000 / len(scene.last.window)

@@ -14,9 +14,9 @@ from common import save, summary, times_ms
 
 from ws3d_ros.alignment.labelling import word_probabilities
 from ws3d_ros.alignment.lifting import lift
-from ws3d_ros.alignment.neighbours import neighbour_table
-from ws3d_ros.alignment.regularise import affinity, smooth, trust_in
+from ws3d_ros.alignment.regularise import agree
 from ws3d_ros.config import InputConfig, MapConfig
+from ws3d_ros.instances.segmentation import superpoints
 from ws3d_ros.reconstruction.voxel_map import VoxelMap
 from ws3d_ros.rendering.splat import render
 from ws3d_ros.sensors.frame import Frame, Pinhole
@@ -73,9 +73,8 @@ def main() -> None:
         np.add.at(np.zeros((len(window), CHANNELS), np.float32), row, feature)
 
     def name() -> None:
-        neighbours = affinity(window, neighbour_table(window.keys))
-        probability = word_probabilities(window.feature, words, 10.0)
-        smooth(probability, trust_in(window.feature_weight), neighbours, 3)
+        region = superpoints(window).of_voxel
+        agree(word_probabilities(window.feature, words, 10.0), window.feature_weight, region, 0.8)
 
     rows = {
         "render 320x240 id map": summary(
@@ -83,7 +82,7 @@ def main() -> None:
         ),
         "lift 64 channels": summary(times_ms(lambda: lift(dense, views, frame, window, words, 10.0))),
         "peer: the sums alone, np.add.at": summary(times_ms(numpy_sums)),
-        "name all voxels (64 words, 3 sweeps)": summary(times_ms(name, runs=8)),
+        "name all voxels (64 words)": summary(times_ms(name, runs=8)),
     }
     print(f"{len(window)} voxels, {len(row)} pixels, {len(patch.keys)} voxels lifted")
     for what, times in rows.items():

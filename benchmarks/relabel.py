@@ -19,6 +19,7 @@ from rich.console import Console
 from torch.nn.functional import normalize
 
 from ws3d_ros.alignment.neighbours import neighbour_table
+from ws3d_ros.instances.segmentation import superpoints
 from ws3d_ros.naming import Words, name, rename
 from ws3d_ros.reconstruction.keys import pack_keys
 from ws3d_ros.reconstruction.window import Window
@@ -79,7 +80,7 @@ def main() -> None:
             rename(window, words, 0.05)
 
         def careful(window: Window = window, table: torch.Tensor = table) -> None:
-            name(window, words, table, SWEEPS, 0.05)
+            name(window, words, table, superpoints(window).of_voxel, SWEEPS, 0.05)
 
         results[count] = {
             "product": summary(times_ms(product, runs=5, warmup=1)),

@@ -53,4 +53,4 @@ class SurfaceReader:
 
 
 def surface_namer(reader: SurfaceReader) -> Namer:
-    return Namer("surfaces", reader, Heads(1, 4), ColourEncoder())  # type: ignore[arg-type]
+    return Namer("surfaces", reader, Heads(4, 4), ColourEncoder())  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ from students import SurfaceReader, spec, surface_namer
 from torch import Tensor
 
 from ws3d_ros.alignment.labelling import decide
+from ws3d_ros.clouds import name_cloud
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.backends.choose import choose_backend
-from ws3d_ros.network.clouds import name_cloud
 from ws3d_ros.network.inference import Reader
 from ws3d_ros.network.namer import Namer
 from ws3d_ros.network.student import Student
@@ -47,17 +47,17 @@ def test_normals_are_estimated_where_there_are_none() -> None:
     assert right.float().mean() > 0.95  # all but the edge, where a plane goes through both
 
 
-def test_smoothing_removes_specks() -> None:
+def test_surfaces_agree_on_specks() -> None:
     points, is_wall = corner()
     normal = torch.where(is_wall[:, None], torch.tensor([-1.0, 0, 0]), torch.tensor([0, 0, 1.0]))
     speck = ((points[:, :2] - 1.0).abs().amax(1) < 0.05) & ~is_wall  # four voxels of the floor
     normal[speck] = torch.tensor([0.71, 0.0, 0.70])  # a wall, if anything, for this reader
-    raw, smooth = (
-        name_cloud(surface_namer(SurfaceReader()), WORDS, points, None, normal, sweeps, 0.05)
-        for sweeps in (0, 10)
+    raw, agreed = (
+        name_cloud(surface_namer(SurfaceReader()), WORDS, points, None, normal, share, 0.05)
+        for share in (0.0, 0.8)
     )
     assert (raw.label[speck] == 2).all()
-    assert (smooth.label[speck] == 1).all()
+    assert (agreed.label[speck] == 1).all()
 
 
 def test_the_network_reads_colours_and_given_normals() -> None:

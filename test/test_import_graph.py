@@ -23,6 +23,7 @@ ORDER = [
     "evaluation",
     "training",
     "naming",
+    "clouds",
     "pipeline",
     "saved_maps",
     "node",

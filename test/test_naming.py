@@ -13,7 +13,6 @@ from windows import window as cells_window
 
 from ws3d_ros.alignment.combining import pool, spoken
 from ws3d_ros.alignment.labelling import decide, word_probabilities
-from ws3d_ros.alignment.neighbours import neighbour_table
 from ws3d_ros.naming import Words, name, rename
 from ws3d_ros.reconstruction.window import Window
 
@@ -55,7 +54,7 @@ def test_both_ways_are_the_formula(seed: int) -> None:
     window, words = random_window(seed), random_words(seed + 1)
     expected, confidence = decide(formula(window, words), NAMES, 0.1)
     quick = rename(window, words, 0.1)
-    careful = name(window, words, neighbour_table(window.keys), 0, 0.1)
+    careful = name(window, words, torch.arange(len(window)), 0.0, 0.1)
     for label, sure in (quick, careful):
         # Rounded to float16; and the quick way does not stop at probabilities of 1e-6.
         torch.testing.assert_close(sure, confidence, atol=0.02, rtol=0)
@@ -81,15 +80,22 @@ def test_one_source_alone() -> None:
     assert not label[~seen].any()
 
 
+def test_voxels_of_one_surface_agree() -> None:
+    window, words = random_window(7), random_words(8)
+    label, _ = name(window, words, torch.zeros(len(window)).long(), 1.0, 0.0)
+    assert len(label.unique()) == 1
+    assert label[0] > 0
+
+
 def test_what_a_voxel_is_called_counts_only_if_asked_to() -> None:
     window, words = random_window(5), random_words(6)
-    table = neighbour_table(window.keys)
-    fresh, _ = name(window, words, table, 0, 0.0)
+    alone = torch.arange(len(window))
+    fresh, _ = name(window, words, alone, 0.0, 0.0)
     known = fresh > 0
     # Another name, held for sure until now: one update does not change it, unless it has become impossible.
     other = torch.where(known, fresh % NAMES + 1, 0).to(torch.int16)
     held = dataclasses.replace(window, label=other, confidence=torch.ones_like(window.confidence))
-    kept, _ = name(held, words, table, 0, 0.0, keep=True)
+    kept, _ = name(held, words, alone, 0.0, 0.0, keep=True)
     assert torch.equal(kept[known], other[known])
-    again, _ = name(held, words, table, 0, 0.0)
+    again, _ = name(held, words, alone, 0.0, 0.0)
     assert torch.equal(again, fresh)

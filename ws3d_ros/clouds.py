@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ws3d_ros.alignment.labelling import decide
 from ws3d_ros.alignment.neighbours import neighbour_table
-from ws3d_ros.alignment.regularise import NETWORK_TRUST, affinity, smooth
+from ws3d_ros.alignment.regularise import agree
+from ws3d_ros.instances.segmentation import superpoints
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.namer import Namer
 from ws3d_ros.reconstruction.normals import estimate_normals
@@ -44,7 +45,7 @@ def name_cloud(
     points_m: Tensor,
     color: Tensor | None,
     normal: Tensor | None,
-    sweeps: int,
+    share: float,
     unknown_below: float,
 ) -> NamedCloud:
     """Points of one voxel share a name; all arguments are on the namer's device.
@@ -53,7 +54,7 @@ def name_cloud(
         points_m: (N, 3) float32, finite, z up.
         color: (N, 3) float32 RGB in 0..255, NaN where unknown; or None.
         normal: (N, 3) float32 unit, towards the sensor, 0 where unknown; if None, they are estimated.
-        sweeps: of smoothing among neighbours.
+        share: how much a voxel listens to its surface, see :func:`agree`.
         unknown_below: labels with less confidence become unknown.
 
     Raises:
@@ -65,9 +66,9 @@ def name_cloud(
         window = replace(window, normal=estimate_normals(window.points_m))
     table = neighbour_table(window.keys)
     probability = namer.probabilities(window, namer.embed(vocabulary))
-    if sweeps:
-        trust = torch.full_like(window.weight, NETWORK_TRUST)
-        probability = smooth(probability, trust, affinity(window, table), sweeps)
+    if share > 0.0:
+        everywhere = torch.ones_like(window.weight)
+        probability = agree(probability, everywhere, superpoints(window).of_voxel, share)
     label, confidence = decide(probability, len(vocabulary), unknown_below)
     warning = _warning(window.points_m, table, namer.voxel_size_m)
     return NamedCloud(label[row], confidence[row], len(window), warning)

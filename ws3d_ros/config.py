@@ -130,7 +130,13 @@ class SemanticsConfig:
     unknown_below: float = option(
         0.05, "Labels with less confidence become unknown.", low=0.0, high=1.0, live=True
     )
-    smoothing_sweeps: int = option(10, "Sweeps that let neighbouring voxels agree. 0: none.", low=0, high=50)
+    region_share: float = option(
+        0.8,
+        "How much a voxel's name follows that of the small surface it is part of. 0: every voxel by itself.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
     threads: int = option(
         0, "CPU threads for the encoder. 0: half of the cores, at least one.", low=0, high=256
     )

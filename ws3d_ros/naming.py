@@ -1,8 +1,8 @@
 """Names out of what the map stores: features of images and embeddings of the 3D network, to words.
 
-``name`` is the careful way: a voxel's images hear the neighbours, both sources are pooled, and what a voxel
-was called before counts. ``rename`` is the quick way for whole maps and new words: every voxel by itself.
-Nothing is encoded here, and the network is not asked.
+``name`` is the careful way: the voxels of one surface agree about each source, both sources are pooled, and
+what a voxel was called before counts. ``rename`` is the quick way for whole maps and new words: every voxel
+by itself. Nothing is encoded here, and the network is not asked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from ws3d_ros.alignment.combining import pool, powers, spoken
 from ws3d_ros.alignment.hysteresis import hold
 from ws3d_ros.alignment.labelling import choose, decide, word_probabilities
-from ws3d_ros.alignment.regularise import affinity, smooth, trust_in
+from ws3d_ros.alignment.regularise import agree
 from ws3d_ros.reconstruction.window import Window
 
 AT_ONCE = 4_096
@@ -41,21 +41,26 @@ class Words:
 
 
 def name(
-    window: Window, words: Words, table: Tensor, sweeps: int, unknown_below: float, keep: bool = False
+    window: Window,
+    words: Words,
+    region: Tensor,
+    region_share: float,
+    unknown_below: float,
+    keep: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Label (N,) int16 and confidence (N,) float16 of each voxel.
 
     Args:
         window: N voxels.
         words: in use.
-        table: (N, 26) of :func:`ws3d_ros.alignment.neighbours.neighbour_table`.
-        sweeps: in which images hear their neighbours, see :func:`smooth`.
+        region: (N,) int64 superpoint of each voxel, see :func:`ws3d_ros.alignment.regularise.agree`.
+        region_share: how much a voxel listens to its superpoint.
         unknown_below: a label with less confidence becomes unknown.
         keep: what a voxel is called now counts, so that names do not flicker; it must be of the same words.
     """
     image = word_probabilities(window.feature, words.image, words.image_scale)
-    image = smooth(image, trust_in(window.feature_weight), affinity(window, table), sweeps)
-    network = _network(window, words)
+    image = agree(image, window.feature_weight, region, region_share)
+    network = agree(_network(window, words), _heard(window).float(), region, region_share)
     probability = pool(image, network, spoken(network))
     label, confidence = decide(probability, words.names, unknown_below)
     if keep:
@@ -64,7 +69,7 @@ def name(
 
 
 def rename(window: Window, words: Words, unknown_below: float) -> tuple[Tensor, Tensor]:
-    """As :func:`name`, but voxels hear no neighbours and forget what they were called.
+    """As :func:`name`, but voxels hear nobody else and forget what they were called.
 
     The pool of two softmaxes is one softmax of summed scores, so that a voxel costs two matrix rows.
     """

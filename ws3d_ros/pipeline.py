@@ -22,6 +22,7 @@ from ws3d_ros.alignment.lifting import lift, paint
 from ws3d_ros.alignment.neighbours import neighbour_table
 from ws3d_ros.config import Config
 from ws3d_ros.instances.grouping import group
+from ws3d_ros.instances.segmentation import superpoints
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.prompts import embed
 from ws3d_ros.language.vocabulary import Vocabulary, shipped_words
@@ -83,7 +84,7 @@ class Pipeline:
             self._basis = feature_basis(encoder, shipped_words(), config.semantics.feature_channels)
             channels = self._basis.channels
         if namer is not None:
-            self._embedding_basis = namer.basis(shipped_words(), config.semantics.feature_channels)
+            self._embedding_basis = namer.basis(config.semantics.feature_channels)
             embedding_channels = self._embedding_basis.channels
         self.map = VoxelMap(config.map, config.inputs, channels, device, embedding_channels)
         self._keyframes: dict[str, FloatArray] = {}
@@ -285,9 +286,9 @@ class Pipeline:
         """
         settings = self._config.semantics
         table = neighbour_table(window.keys)
-        label, confidence = naming.name(
-            window, self._words, table, settings.smoothing_sweeps, settings.unknown_below, keep
-        )
+        region = superpoints(window).of_voxel
+        share, least = settings.region_share, settings.unknown_below
+        label, confidence = naming.name(window, self._words, region, share, least, keep)
         smallest = self._config.output.min_instance_voxels
         instance = group(label, window.instance, table, smallest, self._next_instance)
         self._next_instance = max(self._next_instance, int(instance.amax()) + 1 if len(instance) else 1)

@@ -99,7 +99,7 @@ def test_what_is_wrong_is_said(
         ((*good, "--checkpoint", tmp_path / "missing.safetensors"), "no such file"),
         ((*good, "--checkpoint", cloud), "not a safetensors file"),
         ((*good, "-v", "chair, chair"), "chair"),
-        ((*good, "--smooth", "-3"), "semantics.smoothing_sweeps"),
+        ((*good, "--region-share", "-3"), "semantics.region_share"),
         (("label", "none.ply", "-o", tmp_path / "a.ply"), "no such file"),
         (("label", cloud, "-o", tmp_path / "a.las"), "the output is a .ply"),
         (("label", cloud, "-o", cloud / "a.ply", "--checkpoint", student), "File exists"),
@@ -145,7 +145,7 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 def test_scores_are_those_of_the_confusion_by_hand(tmp_path: Path, judged: tuple[str, ...]) -> None:
     figures, picture = tmp_path / "figures.json", tmp_path / "picture.png"
-    result = ws3d("evaluate", *judged, "--sweeps", "0", "--json", figures, "--picture", picture)
+    result = ws3d("evaluate", *judged, "--region-share", "0", "--json", figures, "--picture", picture)
     assert result.exit_code == 0, result.output
     told = json.loads(figures.read_text())
     # True floor (4): floor, floor, floor, wall. True wall (3): floor, wall, unknown.
@@ -173,7 +173,8 @@ def test_names_may_be_yaml_and_classes_novel(tmp_path: Path, judged: tuple[str, 
     names = tmp_path / "names.yaml"
     names.write_text("[wall, lamp, floor]")
     figures = tmp_path / "figures.json"
-    result = ws3d("evaluate", *judged[:-1], names, "--sweeps", "0", "--json", figures, "--novel", "floor")
+    alone = (*judged[:-1], names, "--region-share", "0")
+    result = ws3d("evaluate", *alone, "--json", figures, "--novel", "floor")
     assert result.exit_code == 0, result.output
     split = json.loads(figures.read_text())["base_and_novel"]
     assert (split["base_miou"], split["novel_miou"]) == (pytest.approx(1 / 4), pytest.approx(3 / 5))

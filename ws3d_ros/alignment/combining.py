@@ -45,8 +45,7 @@ def pool(image: Tensor, network: Tensor, said: Tensor) -> Tensor:
     speaks alone, unchanged.
 
     Args:
-        image: (N, C) float32, rows sum to 1, or to 0 where no image says anything. Voxels should have heard
-            their neighbours already (``regularise.smooth``): so has the network, and the two are alike then.
+        image: (N, C) float32, rows sum to 1, or to 0 where no image says anything.
         network: (N, C) float32, rows sum to 1, or to 0 where it has not read.
         said: (C,) of :func:`spoken`, of all that the network says and not of these rows alone.
 

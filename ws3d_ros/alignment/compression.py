@@ -68,11 +68,15 @@ def feature_basis(encoder: TextEncoder, words: list[str], channels: int) -> Feat
     vocabulary = sorted(set(words))
     if not vocabulary:
         raise ValueError("a feature basis needs words; give it those of the vocabularies")
-    vectors = encoder.encode_text(vocabulary).float()
-    # Singular vectors by way of the D x D Gram matrix: all D of them, however few words there are,
+    return principal_basis(encoder.encode_text(vocabulary), encoder.space, channels)
+
+
+def principal_basis(vectors: Tensor, space: str, channels: int) -> FeatureBasis:
+    """The first ``channels`` (at most D) main directions of ``vectors`` (N, D), see :func:`feature_basis`."""
+    # Singular vectors by way of the D x D Gram matrix: all D of them, however few vectors there are,
     # and cheap, however many. Ascending, hence the flip.
     _, columns = torch.linalg.eigh(vectors.T.double() @ vectors.double())
     directions = columns.T.flip(0)[:channels]
     # A singular vector's sign is arbitrary; fixing it makes the basis the same everywhere.
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
-    return FeatureBasis((directions * largest.sign()).float().contiguous(), encoder.space)
+    return FeatureBasis((directions * largest.sign()).float().contiguous(), space)

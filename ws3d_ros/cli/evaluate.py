@@ -55,7 +55,10 @@ def evaluate(
     max_depth_m: Annotated[
         float, typer.Option("--max-depth", help="Farther depth is ignored, metres.")
     ] = 6.0,
-    sweeps: Annotated[int | None, typer.Option(help="Smoothing sweeps; default as in the node.")] = None,
+    region_share: Annotated[
+        float | None,
+        typer.Option(help="How much voxels follow their surface, 0..1; default as in the node."),
+    ] = None,
     channels: Annotated[int | None, typer.Option(help="Feature channels; default as in the node.")] = None,
     novel: Annotated[
         str | None,
@@ -84,7 +87,7 @@ def evaluate(
       ws3d evaluate --cloud room.ply --labels room.npy --names classes.txt --checkpoint student.safetensors
     """
     settings: dict[str, Any] = {"network.checkpoint": checkpoint}
-    settings |= {} if sweeps is None else {"semantics.smoothing_sweeps": sweeps}
+    settings |= {} if region_share is None else {"semantics.region_share": region_share}
     settings |= {} if channels is None else {"semantics.feature_channels": channels}
     if sequence is not None and cloud is None and labels is None and names is None:
         settings |= {

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ws3d_ros.clouds import name_cloud
 from ws3d_ros.config import Config, ConfigError, from_mapping
 from ws3d_ros.language.encoder import EncoderError
 from ws3d_ros.language.vocabulary import Vocabulary, VocabularyError
 from ws3d_ros.network.choose import NetworkError, choose_network
-from ws3d_ros.network.clouds import name_cloud
 from ws3d_ros.network.inference import NotFiniteError
 from ws3d_ros.network.namer import Namer
 from ws3d_ros.sensors.cloud_file import Cloud, CloudFileError, read_cloud, write_labelled_ply
@@ -56,7 +56,10 @@ def label(
     checkpoint: Annotated[
         str, typer.Option(help="The 3D network's weights (.safetensors), or auto: those that ship.")
     ] = "auto",
-    smooth: Annotated[int | None, typer.Option(help="Smoothing sweeps; default as in the node.")] = None,
+    region_share: Annotated[
+        float | None,
+        typer.Option(help="How much voxels follow their surface, 0..1; default as in the node."),
+    ] = None,
 ) -> None:
     """Names every point of a cloud, by shape and, where there is one, by colour.
 
@@ -77,7 +80,7 @@ def label(
         for path in (out, json_file or out):  # now, not after the work
             path.parent.mkdir(parents=True, exist_ok=True)
         words = Vocabulary.load(vocabulary)
-        config = config_of(checkpoint, smooth)
+        config = config_of(checkpoint, region_share)
         with console.status(f"reading {cloud_file}"):
             cloud = read_cloud(cloud_file)
         namer, device = load_namer(config)
@@ -87,7 +90,7 @@ def label(
             "vocabulary": vocabulary,
             "network": namer.name,
             "voxel_size_m": namer.voxel_size_m,
-            "smoothing_sweeps": config.semantics.smoothing_sweeps,
+            "region_share": config.semantics.region_share,
         }
         palette = np.vstack([[words.unknown_color], words.colors]).astype(np.uint8)
         names = [f"label {i} {name}" for i, name in enumerate(("unknown", *words.names))]
@@ -102,14 +105,14 @@ def label(
     console.print(f"labelled cloud in {out}")
 
 
-def config_of(checkpoint: str, sweeps: int | None) -> Config:
+def config_of(checkpoint: str, region_share: float | None) -> Config:
     """The node's settings but for these.
 
     Raises:
-        ConfigError: for sweeps out of range.
+        ConfigError: for a share out of range.
     """
     settings: dict[str, Any] = {"network.checkpoint": checkpoint}
-    return from_mapping(settings | ({} if sweeps is None else {"semantics.smoothing_sweeps": sweeps}))
+    return from_mapping(settings | ({} if region_share is None else {"semantics.region_share": region_share}))
 
 
 def load_namer(config: Config) -> tuple[Namer, torch.device]:
@@ -163,7 +166,7 @@ def label_cloud(
                 points,
                 there(cloud.color),
                 there(cloud.normal),
-                settings.smoothing_sweeps,
+                settings.region_share,
                 settings.unknown_below,
             )
     except NotFiniteError as error:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
+from ws3d_ros.alignment.compression import FeatureBasis, principal_basis
 from ws3d_ros.alignment.labelling import word_probabilities
 from ws3d_ros.language.encoder import TextEncoder
 from ws3d_ros.language.prompts import embed
@@ -37,6 +37,9 @@ class Namer:
         self.voxel_size_m = reader.spec.voxel_size_m
         self._reader = reader
         self._texts = _Centred(texts, heads.word_mean.clone())
+        self._span = torch.cat(
+            [heads.projector.weight.detach().T, heads.projector.bias.detach()[None]]
+        ).clone()
         self.logit_scale = float(heads.logit_scale)
 
     def embed(self, vocabulary: Vocabulary) -> Tensor:
@@ -44,9 +47,14 @@ class Namer:
         vectors = embed(vocabulary, self._texts)
         return torch.cat([vectors.names, vectors.background])
 
-    def basis(self, words: list[str], channels: int) -> FeatureBasis:
-        """In which embeddings are stored, see :func:`feature_basis`."""
-        return feature_basis(self._texts, words, channels)
+    def basis(self, channels: int) -> FeatureBasis:
+        """In which embeddings are stored: the main directions of what the projector can say.
+
+        They are sums of the projector's columns, so that as many channels as it has inputs, and one for its
+        bias, keep all; words lose only what no embedding has.
+        """
+        most = min(channels or len(self._span), len(self._span), self._span.shape[1])
+        return principal_basis(self._span, self._texts.space, most)
 
     @torch.inference_mode()
     def read(self, window: Window, basis: FeatureBasis) -> Tensor:
