@@ -113,8 +113,8 @@ def _lexicon(saved: SavedMap, checkpoint: str | None) -> tuple[Lexicon, list[str
                 namer = choose_network(config.network, encoder, weights, CPU).namer
             else:
                 notes.append(
-                    f"the map was made with other weights than those in '{config.network.checkpoint}', so what "
-                    "its 3D network saw cannot be asked; give them with --checkpoint"
+                    f"the map was made with other weights than those in '{config.network.checkpoint}', so "
+                    "what its 3D network saw cannot be asked; give them with --checkpoint"
                 )
     if encoder is not None and encoder.space != saved.header.spaces["feature"]:
         notes.append(

@@ -1,7 +1,7 @@
 """A question's nouns as vectors, among all the words that they compete with.
 
-A thing is described by its shares of many words (the vocabulary's, the shipped ones', the noun itself), and a noun
-by how far each of these words would be an answer to it. What a noun means is thus compared with words
+A thing is described by its shares of many words (the vocabulary's, the shipped ones', the noun itself), and
+a noun by how far each of these words would be an answer to it. What a noun means is thus compared with words
 by a sentence model ("something to sit on" with "chair"), and words with things in the spaces of image
 features and of the 3D network.
 """
@@ -19,14 +19,15 @@ from ws3d_ros.alignment.compression import FeatureBasis
 from ws3d_ros.instances.segmentation import STRUCTURE
 from ws3d_ros.language.encoder import Encoder, TextEncoder
 from ws3d_ros.language.prompts import embed
-from ws3d_ros.language.questions import Question, nouns
+from ws3d_ros.language.questions import Question, is_use, nouns
 from ws3d_ros.language.vocabulary import Vocabulary, shipped_names, shipped_words
 from ws3d_ros.network.namer import Namer
 
 ANYTHING = frozenset({"thing", "something", "anything", "object", "item", "things", "objects", "stuff"})
-ALIKE, ALIKE_STEP = 0.4, 0.06
-"""Centred cosine of two phrases at which one is as likely as not an answer to the other, and how soft
-that is (benchmarks/query.py)."""
+ALIKE, ALIKE_STEP = 0.5, 0.06
+"""Centred cosine of two nouns at which one is as likely as not an answer to the other, and how soft."""
+USE_ALIKE, USE_STEP = 0.4, 0.06
+"""The same for what something is for, and a noun. All four are fitted by benchmarks/query.py."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ class Lexicon:
         """
         self.vocabulary = vocabulary
         self._spaces, self._sentences = spaces, sentences
-        shipped = [name for shipped in shipped_names() for name in Vocabulary.load(shipped).names]
+        synonyms_here = {synonym.lower() for synonyms in vocabulary.synonyms for synonym in synonyms}
+        shipped = [name.lower() for shipped in shipped_names() for name in Vocabulary.load(shipped).names]
+        shipped = [name for name in shipped if name not in synonyms_here]
         every = [*vocabulary.names, *vocabulary.background, *shipped]
         self.words = tuple(dict.fromkeys(word.lower() for word in every))
         rivals = Vocabulary.of(self.words)
@@ -118,7 +121,8 @@ class Lexicon:
             return np.concatenate([self._is_thing, np.ones(new, np.float32)])
         cosine = self._spellings @ self._centred([noun])[0]
         best = torch.full((len(self.words),), -1.0).scatter_reduce(0, self._spelling_row, cosine, "amax")
-        alike = torch.sigmoid((best - ALIKE) / ALIKE_STEP).numpy()
+        middle, step = (USE_ALIKE, USE_STEP) if is_use(noun) else (ALIKE, ALIKE_STEP)
+        alike = torch.sigmoid((best - middle) / step).numpy()
         relevance = np.concatenate([alike, np.zeros(new, np.float32)]).astype(np.float32)
         known = self._known(noun)
         relevance[words.index(noun) if known is None else known] = 1.0

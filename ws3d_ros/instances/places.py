@@ -16,7 +16,9 @@ NEAR_M, NEXT_TO_M = 1.0, 0.4
 """Gap at which "near" and "next to" have fallen to 1/e."""
 TOUCH_M = 0.12
 """Gap between what lies and what it lies on at which "on" has fallen to 1/e: two voxels."""
-REACH_M = 2.0
+DETOUR = 0.1
+"""Share of the way between two landmarks by which it gets longer at which "between" has fallen to 1/e."""
+REACH_M = 3.0
 """Gap at which directions have fallen to 1/e: people take a landmark that is close."""
 
 
@@ -80,7 +82,7 @@ def _next_to(boxes: Boxes) -> np.ndarray:
 
 
 def _on(boxes: Boxes) -> np.ndarray:
-    """Most of it stands over the other, its lower end at the other's top or, on a shelf, inside below that."""
+    """Most of it stands over the other, its lower end at the other's top, or above its middle on a shelf."""
     bottom, middle = boxes.low_m[:, None, 2], boxes.center_m[None, :, 2]
     above = np.maximum(bottom - boxes.high_m[None, :, 2], 0.0)
     below = np.maximum(middle - bottom, 0.0)
@@ -110,7 +112,7 @@ def _beside_footprint(boxes: Boxes) -> np.ndarray:
 
 
 def _side(boxes: Boxes, viewer_m: np.ndarray, kind: str) -> np.ndarray:
-    """How far the way from the landmark points to that side, as the viewer sees the landmark."""
+    """Whether the way from the landmark points to that side, within 45 degrees, as the viewer sees it."""
     forward = boxes.center_m[:, :2] - viewer_m[:2]
     forward = forward / np.maximum(np.linalg.norm(forward, axis=1, keepdims=True), 1e-6)
     left = np.stack([-forward[:, 1], forward[:, 0]], axis=1)
@@ -119,19 +121,21 @@ def _side(boxes: Boxes, viewer_m: np.ndarray, kind: str) -> np.ndarray:
     way = boxes.center_m[:, None, :2] - boxes.center_m[None, :, :2]
     length = np.maximum(np.linalg.norm(way, axis=2), 1e-6)
     cosine = np.einsum("ijk,jk->ij", way, axis) / length
-    return np.maximum(cosine, 0.0) * np.exp(-boxes.gap_m / REACH_M)
+    return np.clip(cosine / np.cos(np.pi / 4), 0.0, 1.0) * np.exp(-boxes.gap_m / REACH_M)
 
 
 def _between(boxes: Boxes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Best second landmark for each thing and first one: little detour on the way from one to the other."""
+    """Best second landmark for each thing and first one: little detour on the way between them, and apart from
+    both."""
     place = boxes.center_m[:, :2]
     distance = np.linalg.norm(place[:, None] - place[None], axis=2)
     result = np.zeros((len(place), len(place)))
     for j in np.argsort(-second)[:_SECONDS]:
         straight = np.maximum(distance[:, j], 1e-3)
         detour = (distance + distance[:, [j]] - straight) / straight
-        held = np.exp(-detour / 0.1) * first * second[j]
-        held[:, j] = held[j] = 0.0
+        part = distance / np.maximum(distance + distance[:, [j]], 1e-3)
+        held = np.exp(-detour / DETOUR) * 4.0 * part * (1.0 - part) * first * second[j]
+        held[:, j] = 0.0
         result = np.maximum(result, held)
     return result
 

@@ -1,8 +1,8 @@
 """Which things of a map answer a question, how surely, and why. Method and figures: docs/queries.md.
 
 ``survey`` sums a map up, a row for each thing; a ``Lexicon`` turns a question into vectors; ``rank`` compares
-both. A voxel's score for a word is linear in what it stores, so that the mean over a thing's voxels is the score
-of its mean: things are ranked by their means, and the softmax over words comes after that.
+both. A voxel's score for a word is linear in what it stores, so that the mean over a thing's voxels is the
+score of its mean: things are ranked by their means, and the softmax over words comes after that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FULL_COLOR = 0.4
 """Share of a thing's voxels from which on it is of a colour: shadows and highlights take the rest."""
 SHOWN_NAMES = 2
 SIZE_STEP = 0.5
-"""In units of e: a thing this much larger than the middle of those asked for is "large" with 73 %."""
+"""A thing larger by this power of e than the mean of those asked for is "large" with 73 %."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,7 @@ class _Scorer:
         """(M,) how far things are of a size, among those that have the name."""
         extent = self.things.high_m - self.things.low_m
         measure = np.log(extent[:, 2] if size in ("tall", "low") else extent.prod(axis=1))
-        order = np.argsort(measure)
-        total = np.cumsum(named[order])
-        middle = measure[order][np.searchsorted(total, total[-1] / 2)] if len(order) else 0.0
+        middle = (measure * named).sum() / max(named.sum(), 1e-6)
         sign = 1.0 if size in ("large", "tall") else -1.0
         return np.asarray(1.0 / (1.0 + np.exp(-sign * (measure - middle) / SIZE_STEP)))
 

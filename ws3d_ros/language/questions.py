@@ -122,8 +122,8 @@ _OPENING = re.compile(
 )
 _ARTICLE = re.compile(r"^(?:(?:the|a|an|some|any|my|your|our|his|her|their|this|that|these|those) )+")
 _NOT_FOLLOWED = re.compile(
-    r"\b(?:not|no|without|except|other than|instead of|nearest|closest|farthest|furthest|biggest|largest|smallest|"
-    r"tallest|lowest|first|second|third|last|two|three|four|five|all|every|each|both|another|only|bigger|"
+    r"\b(?:not|no|without|except|other than|instead of|nearest|closest|farthest|furthest|biggest|largest|"
+    r"smallest|tallest|lowest|first|second|third|last|two|three|four|five|all|every|each|both|another|only|bigger|"
     r"smaller|larger|taller|than|most|least|very)\b"
 )
 _USE = re.compile(r"\b(?:to|can|i|you) [a-z]+ $")
@@ -158,7 +158,7 @@ def without_viewer(question: Question) -> Question:
     lost: list[str] = []
 
     def strip(phrase: Phrase) -> Phrase:
-        kept = []
+        kept: list[Relation] = []
         for relation in phrase.relations:
             if relation.kind in NEED_A_VIEWER:
                 lost.append(f"{relation.words} {relation.landmarks[0].noun} (seen from where?)")
@@ -168,6 +168,11 @@ def without_viewer(question: Question) -> Question:
 
     target = strip(question.target)
     return replace(question, target=target, not_understood=(*question.not_understood, *lost))
+
+
+def is_use(noun: str) -> bool:
+    """Whether a noun tells what a thing is for, as "something to sit on", or does, as "what gives light"."""
+    return re.search(r"\b(?:to|that|which|what|where|for)\b .", noun) is not None
 
 
 def nouns(phrase: Phrase) -> list[str]:
@@ -192,8 +197,8 @@ def _phrase(words: str) -> tuple[Phrase, list[str]]:
         landmark, unread = _phrase(part)
         lost += unread
         landmarks.append(landmark)
-    if kind == "between" and len(landmarks) < 2:
-        lost.append(f"between {rest.strip()}")
+    if not all(landmark.noun for landmark in landmarks) or (kind == "between" and len(landmarks) < 2):
+        lost.append(f"{kind} {rest.strip()}")
     else:
         name = "between" if kind == "between" else RELATIONS[kind]
         relations.append(Relation(name, kind, tuple(landmarks)))

@@ -1,0 +1,198 @@
+"""Questions to a small made-up map whose voxels store the very vectors of words."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ws3d_ros.alignment.compression import FeatureBasis
+from ws3d_ros.instances.lexicon import Lexicon, Space
+from ws3d_ros.instances.query import FOUND, Result, calibrated, rank, word_shares
+from ws3d_ros.instances.segmentation import structure_labels
+from ws3d_ros.instances.survey import FOCAL_RGB, color_shares, survey
+from ws3d_ros.language.prompts import embed
+from ws3d_ros.language.questions import parse
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.reconstruction.keys import pack_keys
+from ws3d_ros.reconstruction.window import Window
+
+SIZE_M, CHANNELS = 0.05, 64
+WORDS = Vocabulary.of(["floor", "chair", "table", "lamp", "window"])
+RED, BLUE, WHITE = (180.0, 35.0, 35.0), (45.0, 85.0, 170.0), (235.0, 235.0, 232.0)
+# Name, colour, low and high corner in metres; the id is the place in the list plus one.
+THINGS = [
+    ("chair", RED, (1.0, 1.0, 0.0), (1.5, 1.5, 0.8)),
+    ("chair", BLUE, (4.0, 1.0, 0.0), (4.5, 1.5, 0.8)),
+    ("table", WHITE, (3.0, 3.0, 0.0), (4.0, 4.0, 0.7)),
+    ("lamp", WHITE, (3.3, 3.3, 0.7), (3.6, 3.6, 1.1)),
+    ("lamp", WHITE, (0.5, 3.5, 0.0), (0.8, 3.8, 1.6)),
+    ("window", WHITE, (0.5, 0.9, 1.0), (1.6, 1.0, 2.0)),
+]
+
+
+class Words:
+    """Each word is a direction of its own, but that "seat for one" is nearly a chair."""
+
+    space, templates = "words", ("{}",)
+
+    def encode_text(self, texts: list[str]) -> torch.Tensor:
+        return torch.stack([self._vector(text) for text in texts])
+
+    def _vector(self, text: str) -> torch.Tensor:
+        if text == "seat for one":
+            return torch.nn.functional.normalize(self._vector("chair") + 0.3 * self._vector("one"), dim=0)
+        random = torch.Generator().manual_seed(zlib.crc32(text.encode()))
+        return torch.nn.functional.normalize(torch.randn(CHANNELS, generator=random), dim=0)
+
+
+def embed_all(words: Vocabulary) -> torch.Tensor:
+    vectors = embed(words, Words())
+    return torch.cat([vectors.names, vectors.background])
+
+
+@pytest.fixture(scope="module")
+def window() -> Window:
+    cells, colors, features, instances, labels = [], [], [], [], []
+    names = embed_all(WORDS)
+    floor = ("floor", WHITE, (0.0, 0.0, -0.05), (5.0, 5.0, 0.0))
+    for id_, (name, color, low, high) in enumerate([floor, *THINGS]):
+        axes = [torch.arange(round(a / SIZE_M), round(b / SIZE_M)) for a, b in zip(low, high, strict=True)]
+        part = torch.cartesian_prod(*axes)
+        cells.append(part)
+        label = WORDS.names.index(name)
+        colors.append(torch.tensor(color).expand(len(part), 3))
+        features.append(names[label].expand(len(part), CHANNELS))
+        instances.append(torch.full((len(part),), id_, dtype=torch.int32))
+        labels.append(torch.full((len(part),), label + 1, dtype=torch.int16))
+    coords = torch.cat(cells)
+    keys, order = pack_keys(coords).sort()
+    count = len(keys)
+    return Window(
+        voxel_size_m=SIZE_M,
+        stamp_ns=0,
+        keys=keys,
+        points_m=((coords.float() + 0.5) * SIZE_M)[order],
+        color=torch.cat(colors)[order],
+        normal=torch.zeros(count, 3),
+        weight=torch.ones(count),
+        feature=torch.cat(features)[order].half(),
+        feature_weight=torch.ones(count),
+        label=torch.cat(labels)[order],
+        confidence=torch.ones(count, dtype=torch.float16),
+        instance=torch.cat(instances)[order],
+    )
+
+
+@pytest.fixture(scope="module")
+def lexicon() -> Lexicon:
+    basis = FeatureBasis(torch.eye(CHANNELS), "words")
+    return Lexicon(WORDS, [Space("feature", embed_all, basis, 20.0)], Words())
+
+
+def ask(
+    window: Window, lexicon: Lexicon, text: str, viewer: tuple[float, float, float] | None = None
+) -> Result:
+    question = parse(text)
+    things = survey(window, structure_labels(WORDS.names))
+    viewer_m = None if viewer is None else np.array(viewer)
+    return rank(window, things, question, lexicon.encode(question), viewer_m)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("the table", [3]),
+        ("chairs", [1, 2]),
+        ("red chair", [1]),
+        ("the blue chair", [2]),
+        ("lamp on the table", [4]),
+        ("chair near the window", [1]),
+        ("tall lamp", [5]),
+        ("something to sit on", []),  # these words are like no other here
+        ("red table", []),
+        ("seat for one", [1, 2]),
+    ],
+)
+def test_answers_are_the_things_meant(window: Window, lexicon: Lexicon, text: str, ids: list[int]) -> None:
+    result = ask(window, lexicon, text)
+    assert sorted(answer.id for answer in result.answers) == ids
+    assert all(answer.score >= FOUND for answer in result.answers)
+    assert result.notes == ()
+
+
+def test_sides_are_answered_for_a_viewer_only(window: Window, lexicon: Lexicon) -> None:
+    text = "chair right of the table"
+    seen = ask(window, lexicon, text, viewer=(3.5, 9.0, 1.0))
+    assert [answer.id for answer in seen.answers] == [1]  # from the north the west is right
+    unseen = ask(window, lexicon, text)
+    assert {answer.id for answer in unseen.answers} == {1, 2}
+    assert unseen.notes == ("not understood: right of table (seen from where?)",)
+
+
+def test_a_landmark_that_is_not_there_is_said(window: Window, lexicon: Lexicon) -> None:
+    result = ask(window, lexicon, "chair near the piano")
+    assert result.answers == ()
+    assert result.notes == ("no 'piano' was found, so nothing can be near it",)
+
+
+def test_the_floor_has_no_id(window: Window, lexicon: Lexicon) -> None:
+    (answer,) = ask(window, lexicon, "floor").answers
+    assert answer.id == 0
+    assert answer.box.box_size_m == pytest.approx((5.0, 5.0, 0.05), abs=0.11)  # two voxels are trimmed
+
+
+def test_the_cloud_has_exactly_the_voxels_of_the_answers(window: Window, lexicon: Lexicon) -> None:
+    result = ask(window, lexicon, "chair")
+    score = {answer.id: answer.score for answer in result.answers}
+    expected = [score.get(int(id_), 0.0) for id_ in window.instance]
+    lit = torch.tensor(expected) > 0
+    assert torch.equal(result.keys, window.keys[lit])
+    assert torch.allclose(result.score, torch.tensor(expected)[lit])
+
+
+def test_why_tells_every_part(window: Window, lexicon: Lexicon) -> None:
+    (answer,) = ask(window, lexicon, "red chair near the window").answers
+    assert [clause.split()[0] for clause in answer.why] == ["looks", "red", "near"]
+    assert answer.why[0].startswith("looks like chair")
+    assert answer.why[2].endswith("(#6)")
+
+
+def test_means_are_those_of_the_voxels(window: Window) -> None:
+    random = torch.Generator().manual_seed(0)
+    noisy = torch.randn(len(window), CHANNELS, generator=random).half()
+    weight = (torch.rand(len(window), generator=random) > 0.3).float()
+    window = replace(window, feature=noisy, feature_weight=weight)
+    things = survey(window, structure_labels(WORDS.names))
+    for row in range(len(things)):
+        mine = window.instance == int(things.id[row])
+        expected = noisy[mine & (weight > 0)].float().mean(0)
+        # The map is small enough to be read whole.
+        assert torch.allclose(things.means["feature"][row], expected, atol=1e-5)
+        half = SIZE_M / 2
+        assert things.low_m[row] == pytest.approx(window.points_m[mine].amin(0).numpy() - half, abs=1e-6)
+        assert things.high_m[row] == pytest.approx(window.points_m[mine].amax(0).numpy() + half, abs=1e-6)
+
+
+def test_shares_of_words_are_probabilities(window: Window, lexicon: Lexicon) -> None:
+    things = survey(window, structure_labels(WORDS.names))
+    share = word_shares(things, lexicon.encode(parse("unheard-of thingummy")))
+    assert share.sum(axis=1) == pytest.approx(np.ones(len(things)), abs=1e-5)
+    assert share.shape[1] == len(lexicon.words) + 1
+
+
+def test_focal_colours_are_themselves() -> None:
+    for i, (name, shades) in enumerate(FOCAL_RGB.items()):
+        shares = color_shares(np.array(shades, np.float32))
+        assert (shares.argmax(axis=1) == i).all(), name
+        assert shares.sum(axis=1) == pytest.approx(np.ones(len(shades)), abs=1e-5)
+
+
+def test_calibration_keeps_the_order() -> None:
+    share = np.linspace(0.0, 1.0, 101)
+    score = calibrated(share)
+    assert ((score >= 0) & (score <= 1)).all()
+    assert (np.diff(score) >= 0).all()
