@@ -38,6 +38,18 @@ def test_a_change_of_colour_parts_a_plane() -> None:
     assert over_segment(coords, color, normal).count == 4
 
 
+def test_a_boundary_parts_a_plane_of_one_colour() -> None:
+    coords, color, normal = corner()
+    floor = coords[:, 3] == 0
+    edge = ((coords[:, 1] == 5) | (coords[:, 1] == 6)).float()
+    region = over_segment(coords, color, normal, boundary=edge).of_voxel
+    assert len(torch.unique(region[floor & (coords[:, 1] <= 5)])) == 1
+    assert len(torch.unique(region[floor & (coords[:, 1] >= 6)])) == 1
+    assert region[floor & (coords[:, 1] == 0)][0] != region[floor & (coords[:, 1] == 11)][0]
+    whole = over_segment(coords, color, normal, boundary=torch.zeros(len(coords))).of_voxel
+    assert torch.equal(whole, over_segment(coords, color, normal).of_voxel)
+
+
 def test_crumbs_join_the_neighbour_that_they_are_most_like() -> None:
     coords, color, normal = corner()
     crumb = (coords[:, 1] == 5) & (coords[:, 2] == 5)

@@ -102,7 +102,7 @@ def segment(
     """
     if len(window) == 0:
         return torch.zeros(0, dtype=torch.int32, device=label.device)
-    regions = superpoints(window)
+    regions = superpoints(window, None if offset_m is None else boundary)
     graph = region_sums(window, regions, label, confidence, boundary, offset_m)
     named = bool((label != UNKNOWN).any())
     measure = _MEASURES["shapes" if not named else "heads" if graph.heads else "names"]
@@ -114,10 +114,10 @@ def segment(
     return renumbered(part[regions.of_voxel], min_voxels)
 
 
-def superpoints(window: Window) -> Regions:
-    """Regions of the window's voxels, see :func:`over_segment`."""
+def superpoints(window: Window, boundary: Tensor | None = None) -> Regions:
+    """Regions of the window's voxels, parted at a ``boundary`` (N,), too; see :func:`over_segment`."""
     coords = pad(unpack_keys(window.keys), (1, 0))
-    return over_segment(coords, window.color.nan_to_num(127.5) / 127.5 - 1.0, window.normal)
+    return over_segment(coords, window.color.nan_to_num(127.5) / 127.5 - 1.0, window.normal, boundary)
 
 
 def region_sums(
