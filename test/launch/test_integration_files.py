@@ -49,7 +49,7 @@ COSTMAP = {
     "update_frequency": float,
     "width": int,
 }
-PLUGINS = {
+PLUGINS: dict[str, dict[str, type]] = {
     # nav2_costmap_2d/plugins/obstacle_layer.cpp
     "nav2_costmap_2d::ObstacleLayer": {
         "enabled": bool,
@@ -101,7 +101,7 @@ SOURCE = {
     "raytrace_max_range": float,
     "raytrace_min_range": float,
 }
-NODES = {
+NODES: dict[str, dict[str, type]] = {
     # nav2_map_server/src/costmap_filter_info/costmap_filter_info_server.cpp
     "ws3d_keepout_filter_info_server": {
         "filter_info_topic": str,

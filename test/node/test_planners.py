@@ -33,7 +33,8 @@ SIGHT = Sight("camera_optical", 12_000_000_034, POSE)
 
 class Publisher:
     def __init__(self, topic: str) -> None:
-        self.topic, self.listeners, self.sent = topic, 0, []
+        self.topic, self.listeners = topic, 0
+        self.sent: list[Any] = []
         self.is_activated = True
 
     def get_subscription_count(self) -> int:
@@ -55,6 +56,10 @@ class Node:
 
     def destroy_lifecycle_publisher(self, publisher: Publisher) -> None:
         del self.publishers[publisher.topic]
+
+
+def made(node: Any) -> Planners:
+    return Planners(node, PlanningConfig())
 
 
 def snapshot() -> Snapshot:
@@ -115,7 +120,7 @@ def test_a_mask_is_rows_of_y() -> None:
 
 def test_nothing_is_made_for_nobody() -> None:
     node = Node()
-    planners = Planners(node, PlanningConfig())
+    planners = made(node)
     planners.publish_window(snapshot())
     assert planners.window_listeners() == planners.mask_listeners() == 0
     assert not any(publisher.sent for publisher in node.publishers.values())
@@ -125,7 +130,7 @@ def test_nothing_is_made_for_nobody() -> None:
 
 def test_each_listener_gets_its_own() -> None:
     node, now = Node(), snapshot()
-    planners = Planners(node, PlanningConfig())
+    planners = made(node)
     for topic in ("~/obstacles", "~/cloud_without_targets"):
         node.publishers[topic].listeners = 1
     assert planners.window_listeners() == 2
@@ -147,7 +152,7 @@ def test_each_listener_gets_its_own() -> None:
 
 def test_settings_may_change() -> None:
     node, now = Node(), snapshot()
-    planners = Planners(node, PlanningConfig())
+    planners = made(node)
     node.publishers["~/cloud_without_targets"].listeners = 1
     planners.settings = replace(planners.settings, targets=["table"])
     planners.publish_window(now)
@@ -157,7 +162,7 @@ def test_settings_may_change() -> None:
 
 def test_without_a_measurement_rays_have_no_beginning_and_masks_are_there() -> None:
     node, now = Node(), replace(snapshot(), sight=None)
-    planners = Planners(node, PlanningConfig())
+    planners = made(node)
     for publisher in node.publishers.values():
         publisher.listeners = 1
     planners.publish_window(now)
@@ -168,7 +173,7 @@ def test_without_a_measurement_rays_have_no_beginning_and_masks_are_there() -> N
 
 def test_a_mask_comes_when_it_changed() -> None:
     node, now = Node(), snapshot()
-    planners, sent = Planners(node, PlanningConfig()), node.publishers["~/keepout_mask"].sent
+    planners, sent = made(node), node.publishers["~/keepout_mask"].sent
     header = Header(frame_id="map")
     for _ in range(2):
         planners.publish_mask(now, header)
@@ -186,7 +191,7 @@ def test_moveit_hears_of_targets_that_come_and_go(monkeypatch: pytest.MonkeyPatc
     known = {"moveit_msgs": MOVEIT, "shape_msgs": SHAPES}
     monkeypatch.setattr(planners_module, "messages_of", known.get)
     node, now = Node(), snapshot()
-    planners = Planners(node, PlanningConfig())
+    planners = made(node)
     assert not planners.wants_targets()
     node.publishers["~/planning_scene"].listeners = 1
     assert planners.wants_targets()

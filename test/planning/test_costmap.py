@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from nav2_layers import FREE, LETHAL, UNSEEN, Observation, ObstacleLayer, VoxelLayer, cells_on_rays, keep_out
@@ -30,7 +32,7 @@ def there(costmap: ObstacleLayer, where: tuple[slice, slice]) -> set[int]:
     return set(np.unique(costmap.cost[x, y]).tolist())
 
 
-def seen(scene: Window, clear_by_floor: bool = True, **ranges: float) -> list[Observation]:
+def seen(scene: Window, clear_by_floor: bool = True, **ranges: Any) -> list[Observation]:
     """~/obstacles and ~/traversable as docs/integration/nav2_params.yaml has them."""
     found = drivable(scene, WORDS, SENSOR[2], ROBOT)
     points = scene.points_m.numpy()

@@ -82,7 +82,7 @@ def _pack_camera_color(color: Tensor) -> np.ndarray:
 def pack_places(points_m: np.ndarray, header: Header) -> PointCloud2:
     """A cloud message of (N, 3) points: x, y and z alone, 12 bytes a point."""
     places = np.ascontiguousarray(points_m, "<f4").view(PLACE)[:, 0]
-    return pack_cloud(places, header, FIELDS[: len(PLACE)])
+    return pack_cloud(places, header, FIELDS[:3])
 
 
 def pack_cloud(points: np.ndarray, header: Header, fields: list[PointField] = FIELDS) -> PointCloud2:

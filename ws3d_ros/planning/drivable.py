@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ws3d_ros.config import PlanningConfig
+from ws3d_ros.instances.segmentation import structure_labels
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.planning.ground import column_of, height_above_ground
 from ws3d_ros.reconstruction.window import UNKNOWN, Window
@@ -35,8 +36,9 @@ def drivable(window: Window, words: Vocabulary, sensor_height_m: float, settings
     - Role ``ignore``: neither, wherever it is.
     - Higher above the ground than a step, and not above the robot: obstacle, whatever its name. So a thing
       without a name is one, and what is called a floor but stands up is one, too.
-    - On the ground: roles ``obstacle`` and ``target`` are obstacles; ``traversable`` and what has no name
-      can be driven on, where no obstacle is in the column above.
+    - On the ground: roles ``obstacle`` and ``target`` are obstacles, but for walls: what lies is none, the
+      name has run over from the wall beside it. ``traversable`` and what has no name can be driven on,
+      where no obstacle is in the column above.
     - Lower than a step below the ground: neither.
 
     Where no ground is found, names alone decide, and what has none is an obstacle.
@@ -53,13 +55,15 @@ def drivable(window: Window, words: Vocabulary, sensor_height_m: float, settings
     else:
         step = settings.step_height_m
         in_way = counts & (height >= -step) & (height <= settings.robot_height_m)
-        obstacle = in_way & ((height > step) | named_solid)
+        is_wall = np.isin(window.label.cpu().numpy(), structure_labels(words.names).numpy())
+        obstacle = in_way & ((height > step) | (named_solid & ~is_wall))
         column, first = column_of(window)
         is_blocked = np.logical_or.reduceat(obstacle, first) if len(first) else np.zeros(0, bool)
         traversable = in_way & ~obstacle & ~is_blocked[column]
-    # What is in the way for its shape alone is so entirely: its name has no say in the cost.
-    by_shape = obstacle & ~named_solid
-    return Drivable(obstacle, traversable, np.where(by_shape, np.float32(1.0), cost))
+    # What shape alone decides is in the way entirely, or not at all: its name has no say in the cost.
+    free = np.where(named_solid, np.float32(0.0), cost)
+    solid = np.where(named_solid, cost, np.float32(1.0))
+    return Drivable(obstacle, traversable, np.where(obstacle, solid, free))
 
 
 def by_label(window: Window, words: Vocabulary, trust_from: float) -> tuple[np.ndarray, np.ndarray]:
