@@ -4,7 +4,8 @@
 
 A furnished flat (``training/scenes``) is mapped by a depth camera that goes through it in several
 passes. Between passes some things are moved within their room, some are taken away, and those that
-were taken come back at their old place or elsewhere. After every view the map is segmented, and the tracker gives ids.
+were taken come back at their old place or elsewhere. After every view the map is segmented, and the tracker
+gives ids.
 
 *Segmentations*: the true things, one in ten of which is cut in two or joined with a neighbour in each
 frame; and connected voxels of the true names (``grouping.components``). Walls, floors and ceilings are none.

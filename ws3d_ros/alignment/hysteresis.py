@@ -8,8 +8,9 @@ from torch import Tensor
 from ws3d_ros.reconstruction.window import UNKNOWN
 
 CLEARLY = 1.25
-"""Another word wins over the one that a voxel has if it is so many times as likely as that is now. On samples/room
-and flats that nothing was trained on, names change a third less often with it, and are as often right."""
+"""Another word wins over the one that a voxel has if it is so many times as likely as that is now. On
+samples/room and flats that nothing was trained on, names change a third less often with it, and are as often
+right (benchmarks/combining.py)."""
 
 
 def hold(

@@ -175,7 +175,7 @@ class Tracker:
             self._confirm(int(row), stamp_ns)
         for row in np.flatnonzero(found & (objects.state >= State.MISSING)):
             objects.state[row] = State.ACTIVE
-            self._note("found", row, stamp_ns)
+            self._note("found", int(row), stamp_ns)
         sure = objects.state[:old] != State.TENTATIVE
         objects.misses[:old] += ~found[:old] & ~keeps & evidence.absent
         self._miss(found[:old], sure, stamp_ns)
@@ -209,10 +209,10 @@ class Tracker:
         state, misses = objects.state[:old], objects.misses[:old]
         for row in np.flatnonzero(sure & ~found & (misses >= MISSES) & (state < State.MISSING)):
             state[row] = State.MISSING
-            self._note("lost", row, stamp_ns)
+            self._note("lost", int(row), stamp_ns)
         for row in np.flatnonzero(sure & ~found & (misses >= GONE_MISSES) & (state == State.MISSING)):
             state[row] = State.GONE
-            self._note("gone", row, stamp_ns)
+            self._note("gone", int(row), stamp_ns)
 
     def _dissolve(self, into: np.ndarray, stamp_ns: int) -> None:
         """Objects that became part of others, and tentative ones that did not last, are no more."""
@@ -220,7 +220,7 @@ class Tracker:
         for row in np.flatnonzero(into):
             host = int(objects.row_of(into[row]))
             if objects.state[row] != State.TENTATIVE:
-                self._note("merged", row, stamp_ns, other=int(objects.id[host]))
+                self._note("merged", int(row), stamp_ns, other=int(objects.id[host]))
         ends = (objects.state == State.TENTATIVE) & (objects.held >= CONFIRM)
         ends[: len(into)] |= into > 0
         # A piece whose object ended is on its own.

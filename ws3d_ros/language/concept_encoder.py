@@ -23,8 +23,8 @@ from ws3d_ros.language.sentences import SentenceEncoder
 from ws3d_ros.language.vocabulary import shipped_words
 
 LOGIT_SCALE = 8.0
-"""Makes the true names of samples/room likeliest, voxel by voxel (temperature scaling, Guo et al., ICML 2017):
-7.8 with the segmenter that ships, 8.6 with DeepLab on ADE20K (benchmarks/combining.py)."""
+"""Makes the true names of samples/room likeliest, voxel by voxel (temperature scaling, Guo et al., ICML
+2017): 7.8 with the segmenter that ships, 8.6 with DeepLab on ADE20K (benchmarks/combining.py)."""
 
 
 class ConceptEncoder:
