@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,16 @@ def turn(robot: Robot, start: Callable[..., NodeProcess]) -> Callable[[], None]:
     return sweep_again
 
 
+def after(turn: Callable[[], None], robot: Robot, topic: str) -> Any:
+    """What came on a topic, while the LiDAR goes on."""
+
+    def newest() -> Any:
+        turn()
+        return robot.newest(topic)
+
+    return robot.wait(newest, topic)
+
+
 def in_map(message: PointCloud2) -> np.ndarray:
     assert message.header.frame_id == "lidar_link"
     assert message.header.stamp.sec > 0
@@ -57,8 +68,7 @@ def in_map(message: PointCloud2) -> np.ndarray:
 def test_clouds_part_the_walls_from_the_floor(robot: Robot, turn: Callable[[], None]) -> None:
     found = {}
     for topic in ("obstacles", "traversable"):
-        robot.wait(lambda topic=topic: (turn(), robot.newest(topic))[1], topic)
-        found[topic] = in_map(robot.newest(topic))
+        found[topic] = in_map(after(turn, robot, topic))
         assert len(found[topic]) > 500
         assert distance_to_walls_m(found[topic]).max() < VOXEL_M
     height = found["obstacles"][:, 2]
@@ -85,6 +95,6 @@ def test_a_mask_comes_to_who_subscribes_late(robot: Robot, turn: Callable[[], No
 
 
 def test_objects_come_even_if_there_are_none(robot: Robot, turn: Callable[[], None]) -> None:
-    message = robot.wait(lambda: (turn(), robot.newest("instances"))[1], "instances")
+    message = after(turn, robot, "instances")
     assert message.header.frame_id == MAP
     assert list(message.instances) == []
