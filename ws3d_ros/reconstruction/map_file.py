@@ -268,7 +268,7 @@ def _check_rows(tensors: Mapping[str, Tensor], path: Path) -> None:
 def _digest(name: str, tensor: Tensor) -> str:
     digest = hashlib.sha256(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
     if tensor.numel():
-        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
