@@ -2,8 +2,8 @@
 
     python benchmarks/query.py CHECKPOINT [WEIGHTS] [MAP OF SAMPLES/ROOM]
 
-CHECKPOINT is a calibrated student. Nouns are asked of held-out procedural flats (seeds from 1000000 on, nothing
-was trained on them; true things, network alone) and, if its map is given (`ws3d map samples/room -o
+CHECKPOINT is a calibrated student. Nouns are asked of held-out procedural flats (seeds from 1000000 on, which
+nothing was trained on; true things, network alone) and, if its map is given (`ws3d map samples/room -o
 room.ws3d`), of samples/room (things as mapped, images and network). Constants of instances/query.py and
 instances/lexicon.py are fitted on the even flats and on samples/room, and judged on the odd flats. Uses are
 sentences that name no thing; what fits them is fitted on the same fifteen.

@@ -161,7 +161,8 @@ def test_why_tells_every_part(window: Window, lexicon: Lexicon) -> None:
     assert answer.why[2].endswith("(#6)")
 
 
-def test_means_are_those_of_the_voxels(window: Window) -> None:
+def test_means_are_those_of_the_voxels(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ws3d_ros.instances.survey.ENOUGH", 1 << 20)  # everything is read
     random = torch.Generator().manual_seed(0)
     noisy = torch.randn(len(window), CHANNELS, generator=random).half()
     weight = (torch.rand(len(window), generator=random) > 0.3).float()
@@ -170,11 +171,22 @@ def test_means_are_those_of_the_voxels(window: Window) -> None:
     for row in range(len(things)):
         mine = window.instance == int(things.id[row])
         expected = noisy[mine & (weight > 0)].float().mean(0)
-        # The map is small enough to be read whole.
         assert torch.allclose(things.means["feature"][row], expected, atol=1e-5)
         half = SIZE_M / 2
         assert things.low_m[row] == pytest.approx(window.points_m[mine].amin(0).numpy() - half, abs=1e-6)
         assert things.high_m[row] == pytest.approx(window.points_m[mine].amax(0).numpy() + half, abs=1e-6)
+
+
+def test_of_large_things_an_even_share_is_read(window: Window) -> None:
+    random = torch.Generator().manual_seed(1)
+    noisy = replace(window, feature=torch.randn(len(window), CHANNELS, generator=random).half())
+    things = survey(noisy, structure_labels(WORDS.names))
+    for row in range(len(things)):
+        mine = window.instance == int(things.id[row])
+        # Means of about 200 unit normal values: five standard errors.
+        assert (things.means["feature"][row] - noisy.feature[mine].float().mean(0)).abs().max() < 5 / 190**0.5
+        # 200 voxels reach nearly as far as all; the largest thing here is 5 m wide.
+        assert np.abs(things.low_m[row] - window.points_m[mine].amin(0).numpy()).max() < 0.1
 
 
 def test_shares_of_words_are_probabilities(window: Window, lexicon: Lexicon) -> None:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ws3d_ros.alignment.compression import FeatureBasis
-from ws3d_ros.config import ConfigError, from_mapping
+from ws3d_ros.config import ConfigError, from_mapping, settings
 from ws3d_ros.instances.lexicon import Lexicon, spaces
 from ws3d_ros.instances.query import Result, rank
 from ws3d_ros.instances.segmentation import structure_labels
@@ -100,7 +100,10 @@ def _lexicon(saved: SavedMap, checkpoint: str | None) -> tuple[Lexicon, list[str
     """The words that compete in a map, with the encoder and the network that made it; and what of these is
     not here."""
     asked = {"network.checkpoint": checkpoint} if checkpoint is not None else {}
-    config = from_mapping({**saved.header.settings, **asked})
+    # Settings come and go with versions; those that are gone do not change how words are compared.
+    known_here = {setting.name for setting in settings()}
+    made_with = {name: value for name, value in saved.header.settings.items() if name in known_here}
+    config = from_mapping({**made_with, **asked})
     weights = config.semantics.weights_dir
     encoder = namer = None
     notes = []

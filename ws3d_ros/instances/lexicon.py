@@ -24,9 +24,9 @@ from ws3d_ros.language.vocabulary import Vocabulary, shipped_names, shipped_word
 from ws3d_ros.network.namer import Namer
 
 ANYTHING = frozenset({"thing", "something", "anything", "object", "item", "things", "objects", "stuff"})
-ALIKE, ALIKE_STEP = 0.5, 0.06
+ALIKE, ALIKE_STEP = 0.6, 0.06
 """Centred cosine of two nouns at which one is as likely as not an answer to the other, and how soft."""
-USE_ALIKE, USE_STEP = 0.4, 0.06
+USE_ALIKE, USE_STEP = 0.36, 0.056
 """The same for what something is for, and a noun. All four are fitted by benchmarks/query.py."""
 
 

@@ -125,8 +125,7 @@ def _side(boxes: Boxes, viewer_m: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _between(boxes: Boxes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Best second landmark for each thing and first one: little detour on the way between them, and apart from
-    both."""
+    """Best second landmark for each thing and first one: on the way between them, and apart from both."""
     place = boxes.center_m[:, :2]
     distance = np.linalg.norm(place[:, None] - place[None], axis=2)
     result = np.zeros((len(place), len(place)))

@@ -12,10 +12,11 @@ from torch import Tensor
 from ws3d_ros.language.questions import COLORS
 from ws3d_ros.reconstruction.window import Window
 
-ENOUGH = 64
-"""Voxels that tell the mean of a thing; of large things a share is read."""
-AT_LEAST = 60_000
-"""Voxels that are read where there are so many."""
+ENOUGH = 200
+"""Voxels that tell the mean and the box of a thing; of larger things a share is read."""
+COLORS_OF = 4
+"""One voxel in so many of these is enough for colours."""
+_TURN, _GOLDEN = 1 << 32, 2_654_435_769
 
 FOCAL_RGB = {
     "black": ((25, 25, 25),),
@@ -83,9 +84,12 @@ def survey(window: Window, structure: Tensor) -> Things:
     low = points.new_full((count, 3), torch.inf).scatter_reduce(0, index, points, "amin")
     high = points.new_full((count, 3), -torch.inf).scatter_reduce(0, index, points, "amax")
     colors = window.color[read]
-    known_color = ~colors[:, 0].isnan()
-    shares = torch.from_numpy(color_shares(colors[known_color].cpu().numpy())).to(points.device)
-    color, _ = _means(shares, row[known_color], count)
+    # Small things, which are read whole, are few voxels.
+    few = (torch.bincount(row, minlength=count) < ENOUGH // 2)[row]
+    few[::COLORS_OF] = True
+    few &= ~colors[:, 0].isnan()
+    shares = torch.from_numpy(color_shares(colors[few].cpu().numpy())).to(points.device)
+    color, _ = _means(shares, row[few], count)
     means, known = {}, {}
     for column, values in (("feature", window.feature), ("embedding", window.embedding)):
         if values is not None and values.shape[1]:
@@ -130,32 +134,33 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
 
 def _rows(window: Window, structure: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """Row of each voxel, and id and label of each row."""
-    instance, label = window.instance.long(), window.label.long()
-    top = int(instance.amax()) if len(instance) else 0
-    is_structure = torch.zeros(int(label.amax()) + 1 if len(label) else 1, dtype=torch.bool)
-    is_structure[structure[structure < len(is_structure)].long()] = True
+    place, label = window.instance.to(torch.int64, copy=True), window.label
+    top = int(place.amax()) if len(place) else 0
     # Place 0: neither instance nor structure.
-    left = torch.where(is_structure.to(label.device)[label], label + top, 0)
-    place = torch.where(instance > 0, instance, left)
+    place_of_label = torch.zeros(int(label.amax()) + 1 if len(label) else 1, dtype=torch.int64)
+    used = structure[structure < len(place_of_label)].long()
+    place_of_label[used] = used + top
+    loose = (place == 0).nonzero()[:, 0]
+    place[loose] = place_of_label.to(place.device)[label[loose].long()]
     size = torch.bincount(place, minlength=1)
     size[0] = 0
     used = size.nonzero()[:, 0]
     row_of_place = torch.full_like(size, len(used))
     row_of_place[used] = torch.arange(len(used), device=used.device)
     label_of_place = torch.zeros_like(size)
-    label_of_place[place] = label
+    label_of_place[place] = label.long()
     ids = torch.where(used <= top, used, 0)
     return row_of_place[place], ids.cpu().numpy(), label_of_place[used].cpu().numpy()
 
 
 def _sample(of_voxel: Tensor, count: int) -> Tensor:
-    """Voxels to read, ascending: all of small things, an even share of the others."""
+    """Voxels to read, ascending: about ``ENOUGH`` of each thing, evenly, and all of smaller ones."""
     size = torch.bincount(of_voxel, minlength=count + 1)
-    step = max(1, len(of_voxel) // AT_LEAST)
-    all_of = size < ENOUGH * step
-    keep = all_of[of_voxel]
-    keep[::step] = True
-    return (keep & (of_voxel < count)).nonzero()[:, 0]
+    below = (_TURN * (ENOUGH / size.clamp(min=1)).clamp(max=1.0)).long()
+    below[count] = 0
+    # Multiples of the golden ratio of a whole turn: evenly spread however many are taken (Weyl, 1916).
+    turned = torch.arange(len(of_voxel), device=of_voxel.device) * _GOLDEN & (_TURN - 1)
+    return (turned < below[of_voxel]).nonzero()[:, 0]
 
 
 def _means(values: Tensor, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
