@@ -130,6 +130,15 @@ class Engine:
 
         self._mapping.mailbox.put(topic, snapshot)
 
+    def copy(self, whole_map: bool) -> Future[Snapshot]:
+        """A copy of the window around the robot, or of the whole map."""
+
+        def taken() -> Snapshot:
+            window = self.pipeline.map.everything() if whole_map else self.window()
+            return Snapshot(window, self.words, self._arrived_s, self._sight)
+
+        return self._mapping.mailbox.request(taken)
+
     def window(self) -> Window:
         """The voxels around the robot. On the mapping thread only."""
         return self.pipeline.window(self._center_m)

@@ -23,12 +23,13 @@ from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.msg import PipelineStatus
 from ws3d_ros.network.choose import NetworkChoice, voxel_size_warning
 from ws3d_ros.node import parameters
-from ws3d_ros.node.engine import Engine
+from ws3d_ros.node.engine import STOP_WITHIN_S, Engine
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.log_bridge import bridge_logging
 from ws3d_ros.node.models import choose_device, load_encoder, load_network
 from ws3d_ros.node.outputs import Outputs
 from ws3d_ros.node.qualities import NEWEST
+from ws3d_ros.node.questions import Questions
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.services import Services
 from ws3d_ros.node.status import Health, diagnostics_message, status_message
@@ -66,6 +67,7 @@ class Core:
     reporter: Reporter
     engine: Engine
     outputs: Outputs
+    questions: Questions
     services: Services
     status_timer: Timer
 
@@ -133,6 +135,7 @@ class PerceptionNode(LifecycleNode):
         network = load_network(config, choice.encoder, device)
         pipeline = Pipeline(config, choice.encoder, words, device, network.namer)
         engine = Engine(config, pipeline, ledger, reporter)
+        questions = Questions(engine, config, choice.encoder, network.namer)
         self._core = Core(
             config,
             choice,
@@ -141,7 +144,8 @@ class PerceptionNode(LifecycleNode):
             reporter,
             engine,
             Outputs(self, config),
-            Services(self, engine, self._tell_words),
+            questions,
+            Services(self, engine, questions, config.inputs.map_frame, self._tell_words),
             self._every(config.output.status_period_s, self._tell_status),
         )
         self.get_logger().info(f"encoder: {choice.why}")
@@ -205,7 +209,8 @@ class PerceptionNode(LifecycleNode):
         core, self._core = self._core, None
         self.destroy_timer(core.status_timer)
         core.services.destroy()
-        ended = core.engine.stop()
+        ended = core.questions.worker.stop(STOP_WITHIN_S)
+        ended = core.engine.stop() and ended
         core.outputs.destroy()
         return ended
 
