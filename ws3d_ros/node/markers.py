@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from geometry_msgs.msg import Point, Quaternion, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.node.objects import box_pose, box_size, point
 
 BOXES, NAMES = "objects", "names"
 BOX_OPACITY = 0.35
@@ -57,11 +56,7 @@ class MarkerBoard:
 def box(instance: Instance, color: np.ndarray, header: Header) -> Marker:
     """The upright box of an object."""
     marker = Marker(header=header, ns=BOXES, id=int(instance.id), type=Marker.CUBE, action=Marker.ADD)
-    marker.pose.position = point(*instance.box_center_m)
-    half = float(instance.box_yaw_rad) / 2
-    marker.pose.orientation = Quaternion(x=0.0, y=0.0, z=math.sin(half), w=math.cos(half))
-    length, width, height = (float(size) for size in instance.box_size_m)
-    marker.scale = Vector3(x=length, y=width, z=height)
+    marker.pose, marker.scale = box_pose(instance), box_size(instance)
     marker.color = rgba(color, BOX_OPACITY)
     return marker
 
@@ -77,10 +72,6 @@ def text(instance: Instance, name: str, header: Header) -> Marker:
     marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
     marker.text = f"{name} {instance.id} ({100 * instance.confidence:.0f} %)"
     return marker
-
-
-def point(x: float, y: float, z: float) -> Point:
-    return Point(x=float(x), y=float(y), z=float(z))
 
 
 def rgba(color: np.ndarray, opacity: float) -> ColorRGBA:
