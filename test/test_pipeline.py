@@ -131,6 +131,35 @@ def test_a_colour_camera_paints_and_names_what_a_lidar_mapped() -> None:
         torch.testing.assert_close(median, torch.tensor(color).float(), atol=2.0, rtol=0)
 
 
+def test_a_blurred_image_waits_for_a_sharper_one() -> None:
+    pipe = pipeline(**{"semantics.keyframe_distance_m": 0.3, "semantics.keyframe_angle_deg": 20.0})
+    grain = torch.randint(
+        0, 255, (120, 160, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    flat = torch.full_like(grain, 128)
+
+    def seen(x: float, color: torch.Tensor) -> bool:
+        return pipe.is_keyframe(dataclasses.replace(shot(pose(x)), color=color))
+
+    assert seen(0.0, grain)
+    assert not seen(0.35, flat)
+    assert seen(0.45, grain)
+    assert not seen(0.8, flat)
+    assert seen(1.1, flat)  # twice as far: better a blurred image than none
+
+
+def test_what_is_new_is_worth_an_image_of_a_camera_that_stands_still() -> None:
+    pipe = pipeline()
+    first = shot(pose())
+    assert pipe.is_keyframe(first)
+    assert not pipe.is_keyframe(first)
+    pipe.integrate(first)
+    assert pipe.is_keyframe(first)
+    pipe.snapshot(first)
+    pipe.integrate(first)  # nothing new in it
+    assert not pipe.is_keyframe(first)
+
+
 def test_keyframes_come_with_motion_for_each_camera_apart() -> None:
     pipe = pipeline(**{"semantics.keyframe_distance_m": 0.3, "semantics.keyframe_angle_deg": 20.0})
     assert pipe.is_keyframe(shot(pose()))

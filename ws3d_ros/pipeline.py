@@ -31,13 +31,14 @@ from ws3d_ros.reconstruction.voxel_map import Fused, VoxelMap
 from ws3d_ros.reconstruction.window import Patch, Window
 from ws3d_ros.rendering.splat import render
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
+from ws3d_ros.sensors.sharpness import Blur
 from ws3d_ros.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 VIEW_WIDTH = 320
 """Pixels across in the rendered view that links an image to voxels."""
 CHANGED = 0.1
-"""Without an image, a window is read again when so many of its voxels, as a share, may be new."""
+"""There is something new to understand when so many of a window's voxels, as a share, may be new."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Pipeline:
             embedding_channels = self._embedding_basis.channels
         self.map = VoxelMap(config.map, config.inputs, channels, device, embedding_channels)
         self._keyframes: dict[str, FloatArray] = {}
+        self._blur: dict[str, Blur] = {}
         self._new_voxels = self._window_voxels = 0
         self._next_instance = 1
         self.set_vocabulary(vocabulary)
@@ -125,14 +127,16 @@ class Pipeline:
     def is_keyframe(self, measurement: Frame | Scan) -> bool:
         """Whether there is something to understand; answering yes makes this the last keyframe.
 
-        An image is worth encoding if its camera moved or turned enough since its last one. Where there
-        is no image, or nothing that encodes it, but a network, the map around is worth reading if
+        An image is worth encoding if its camera moved or turned enough since its last one, or if enough of
+        the map around is new; not while it is blurred, unless the camera went on moving as far again.
+        Where there is no image, or nothing that encodes it, but a network, the map is worth reading if
         enough of it is new.
         """
+        novel = self._new_voxels > CHANGED * self._window_voxels
         if self.encodes(measurement):
-            due = self._moved(measurement)
+            due = self._sees_more(measurement, novel)
         else:
-            due = self._namer is not None and self._new_voxels > CHANGED * self._window_voxels
+            due = self._namer is not None and novel
         if due:
             self._new_voxels = 0
         return due
@@ -175,14 +179,21 @@ class Pipeline:
         """Takes over the settings that may change at run time (``live`` in config.py). Any thread may."""
         self._config, self.map.config = config, config.map
 
-    def _moved(self, frame: Frame) -> bool:
-        """Whether the camera moved or turned enough; if so, its pose is the new one to compare with."""
-        last = self._keyframes.get(frame.sensor)
-        if last is not None:
-            moved_m, turned_deg = motion(last, frame.T_map_camera)
-            settings = self._config.semantics
-            if moved_m < settings.keyframe_distance_m and turned_deg < settings.keyframe_angle_deg:
-                return False
+    def _sees_more(self, frame: Frame, novel: bool) -> bool:
+        """Whether an image shows enough that is new, and shows it well; if so, its pose is the one that
+        later ones are compared with."""
+        assert frame.color is not None
+        last, settings = self._keyframes.get(frame.sensor), self._config.semantics
+        moved_m, turned_deg = (0.0, 0.0) if last is None else motion(last, frame.T_map_camera)
+
+        def went(times: float) -> bool:
+            distance_m, angle_deg = times * settings.keyframe_distance_m, times * settings.keyframe_angle_deg
+            return moved_m >= distance_m or turned_deg >= angle_deg
+
+        if last is not None and not novel and not went(1.0):
+            return False
+        if self._blur.setdefault(frame.sensor, Blur()).blurred(frame.color) and not went(2.0):
+            return False
         self._keyframes[frame.sensor] = frame.T_map_camera
         return True
 
