@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -107,3 +108,24 @@ def test_a_worker_that_steps_back_does_so_alone() -> None:
     ]
     assert priority() == before
     assert all(worker.stop(5.0) for worker in workers)
+
+
+def test_a_worker_tells_how_busy_it_was() -> None:
+    worker = Worker("busy", Mailbox(), lambda name, error: None)
+    worker.start()
+    worker.busy_share()
+    release = threading.Event()
+    begun = time.monotonic()
+    worker.mailbox.post(release.wait)
+    time.sleep(0.3)
+    during = worker.busy_share()  # asked in the middle of a long piece of work
+    release.set()
+    while worker.load()[0]:
+        time.sleep(0.01)
+    rest = worker.busy_share()
+    time.sleep(0.2)
+    assert worker.busy_share() == 0.0
+    assert worker.stop(5.0)
+    assert 0.1 < during <= 1.0
+    assert 0.0 <= rest <= 1.0
+    assert time.monotonic() - begun > 0.4

@@ -92,7 +92,7 @@ class Engine:
         self._config = config
         self._ledger = ledger
         self._reporter = reporter
-        self.errors = 0
+        self.errors = self.keyframes = self.skipped = 0
         self._center_m = np.zeros(3)
         self._arrived_s = 0.0
         self._sight: Sight | None = None
@@ -208,9 +208,10 @@ class Engine:
                 f"{measurement.sensor}: no depth between inputs.min_depth_m and inputs.max_depth_m",
             )
         if self.pipeline.is_keyframe(decoded):
+            self.keyframes += 1
             if self.pipeline.encodes(decoded):
                 window = self.pipeline.snapshot(decoded)
-                self._images.mailbox.put("image", partial(self._look, decoded, window))
+                self.skipped += self._images.mailbox.put("image", partial(self._look, decoded, window))
             else:
                 self._names.mailbox.put("window", self._name)
 

@@ -284,7 +284,10 @@ def health(core: Core, is_active: bool, waiting: int) -> Health:
         problems=core.reporter.problems(),
         sensors={name: counts.get(name, Count()) for name in [*config.inputs.cameras, *config.inputs.lidars]},
         stages_ms=engine.pipeline.stopwatch.summary_ms(),
-        queues={"tf": (waiting, 0.0), **{worker.name: worker.load() for worker in engine.workers}},
+        queues={
+            "tf": (waiting, 0.0, 0.0),
+            **{worker.name: (*worker.load(), worker.busy_share()) for worker in engine.workers},
+        },
         voxels=len(engine.pipeline.map),
         map_bytes=engine.pipeline.map.bytes,
         budget_bytes=int(config.map.budget_mb * 2**20),
@@ -293,5 +296,7 @@ def health(core: Core, is_active: bool, waiting: int) -> Health:
         network=core.network.namer.name if core.network.namer is not None else "",
         network_why=core.network.why,
         latencies_ms=core.outputs.latencies_ms(),
+        keyframes=engine.keyframes,
+        skipped=engine.skipped,
         worker_errors=engine.errors,
     )

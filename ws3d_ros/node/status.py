@@ -21,14 +21,15 @@ class Health:
 
     Attributes:
         stages_ms: ``count``, ``p50`` and ``p95`` by stage, see ``Stopwatch.summary_ms``.
-        queues: (length, age of the oldest in seconds) by name.
+        queues: (length, age of the oldest in seconds, share of the time that its thread worked) by name.
+        keyframes: worth understanding so far; skipped: of these, images that gave way to newer ones.
     """
 
     state: str
     problems: Sequence[str]
     sensors: Mapping[str, Count]
     stages_ms: Mapping[str, Mapping[str, float]]
-    queues: Mapping[str, tuple[int, float]]
+    queues: Mapping[str, tuple[int, float, float]]
     voxels: int
     map_bytes: int
     budget_bytes: int
@@ -37,6 +38,8 @@ class Health:
     network: str
     network_why: str
     latencies_ms: Sequence[float]
+    keyframes: int
+    skipped: int
     worker_errors: int
 
 
@@ -72,8 +75,8 @@ def status_message(health: Health, header: Header) -> PipelineStatus:
             for name, times in health.stages_ms.items()
         ],
         queues=[
-            QueueAge(queue=name, length=int(length), oldest_s=float(age_s))
-            for name, (length, age_s) in health.queues.items()
+            QueueAge(queue=name, length=int(length), oldest_s=float(age_s), busy_share=float(busy))
+            for name, (length, age_s, busy) in health.queues.items()
         ],
         voxels=int(health.voxels),
         map_bytes=int(health.map_bytes),
@@ -87,6 +90,8 @@ def status_message(health: Health, header: Header) -> PipelineStatus:
         network_why=health.network_why,
         latency_p50_ms=latency_p50,
         latency_p95_ms=latency_p95,
+        keyframes=int(health.keyframes),
+        keyframes_skipped=int(health.skipped),
         worker_errors=int(health.worker_errors),
     )
 
@@ -112,6 +117,8 @@ def diagnostics_message(name: str, status: PipelineStatus) -> DiagnosticArray:
                 rss_mb=round(status.rss_bytes / 1e6, 1),
                 latency_p50_ms=round(status.latency_p50_ms, 1),
                 latency_p95_ms=round(status.latency_p95_ms, 1),
+                keyframes=status.keyframes,
+                keyframes_skipped=status.keyframes_skipped,
                 worker_errors=status.worker_errors,
             ),
         )

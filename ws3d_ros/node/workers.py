@@ -111,6 +111,8 @@ class Worker:
         self._nice = nice
         self.mailbox = mailbox
         self.is_busy = False
+        self._begun_s = self._asked_s = time.monotonic()
+        self._worked_s = 0.0
         self._on_error = on_error
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -121,6 +123,15 @@ class Worker:
     def load(self) -> tuple[int, float]:
         """How much waits or is being done, and the age in seconds of what waits longest."""
         return len(self.mailbox) + self.is_busy, self.mailbox.oldest_s()
+
+    def busy_share(self) -> float:
+        """How much of the time since the last call the thread worked, 0 to 1."""
+        now = time.monotonic()
+        worked, self._worked_s = self._worked_s, 0.0
+        if self.is_busy:
+            worked += now - max(self._begun_s, self._asked_s)
+        passed, self._asked_s = now - self._asked_s, now
+        return min(1.0, worked / passed) if passed > 0 else 0.0
 
     def stop(self, timeout_s: float) -> bool:
         """Asks the thread to end after what it is doing; whether it did in time."""
@@ -138,6 +149,7 @@ class Worker:
             work = self.mailbox.take(IDLE_S)
             if work is None:
                 continue
+            self._begun_s = time.monotonic()
             self.is_busy = True
             try:
                 work()
@@ -145,3 +157,4 @@ class Worker:
                 self._on_error(self.name, error)
             finally:
                 self.is_busy = False
+                self._worked_s += time.monotonic() - max(self._begun_s, self._asked_s)
