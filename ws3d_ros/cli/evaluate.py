@@ -50,6 +50,8 @@ def evaluate(
     checkpoint: Annotated[
         str, typer.Option(help="A 3D network's weights (.safetensors), auto or none.")
     ] = "auto",
+    image_features: Annotated[bool, typer.Option(help="Names from images; --encoder says by which.")] = True,
+    student: Annotated[bool, typer.Option(help="Names from shapes, by the 3D network.")] = True,
     every: Annotated[int, typer.Option(help="Use every so many frames.", min=1)] = 4,
     voxel_size_m: Annotated[float, typer.Option("--voxel-size", help="Edge of a voxel, metres.")] = 0.05,
     max_depth_m: Annotated[
@@ -86,7 +88,7 @@ def evaluate(
 
       ws3d evaluate --cloud room.ply --labels room.npy --names classes.txt --checkpoint student.safetensors
     """
-    settings: dict[str, Any] = {"network.checkpoint": checkpoint}
+    settings: dict[str, Any] = {"network.checkpoint": checkpoint if student else "none"}
     settings |= {} if region_share is None else {"semantics.region_share": region_share}
     settings |= {} if channels is None else {"semantics.feature_channels": channels}
     if sequence is not None and cloud is None and labels is None and names is None:
@@ -95,7 +97,7 @@ def evaluate(
             "map.window_radius_m": 500.0,
             "map.min_weight": 0.0,
             "inputs.max_depth_m": max_depth_m,
-            "semantics.encoder": encoder,
+            "semantics.encoder": encoder if image_features else "none",
         }
         evaluated = evaluate_sequence(sequence, settings, every, novel)
     elif sequence is None and cloud is not None and labels is not None and names is not None:

@@ -239,7 +239,8 @@ def _split_siblings(words: str, between: bool) -> _Siblings:
 
 def _thing(words: str) -> tuple[Phrase, list[str]]:
     """A phrase without relations, and what was not understood in it."""
-    colors, sizes, kept, lost = [], [], [], []
+    colors, sizes, lost = [], [], []
+    kept: list[str] = []
     tokens = _ARTICLE.sub("", words.strip() + " ").split()
     for i, token in enumerate(tokens):
         following = tokens[i + 1] if i + 1 < len(tokens) else ""
