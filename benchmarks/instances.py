@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import save
+from connected import components
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
@@ -34,7 +35,7 @@ from ws3d_ros.evaluation.average_precision import (
 )
 from ws3d_ros.evaluation.boxes import Boxes, detection_precision
 from ws3d_ros.instances.boxes import boxes, vote
-from ws3d_ros.instances.grouping import Instance, components
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints
 from ws3d_ros.language.text import choose_text_encoder
 from ws3d_ros.network.backends.choose import choose_backend

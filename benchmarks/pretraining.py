@@ -34,7 +34,7 @@ from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_mo
 from ws3d_ros.network.backends.choose import choose_backend
 from ws3d_ros.training.loop import Schedule, train
 from ws3d_ros.training.pretrain import Pretraining, new_student, zero_shot
-from ws3d_ros.training.recipe import DataRecipe, Recipe, load_recipe, write_recipe
+from ws3d_ros.training.recipe import PretrainData, Recipe, load_recipe, write_recipe
 from ws3d_ros.training.run_folder import RunFolder
 from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS
 from ws3d_ros.training.words import WordBook
@@ -145,7 +145,7 @@ def main() -> None:
     schedule = replace(recipe.schedule, steps=arguments.steps)
     seeds, folder, variants = arguments.seeds, RESULTS, list(VARIANTS)
     if arguments.quick:
-        data = DataRecipe(scenes=6, held_out=2, clouds=2, voxels=2000)
+        data = PretrainData(scenes=6, held_out=2, clouds=2, voxels=2000)
         schedule = Schedule(steps=3, learning_rate=1e-3, bfloat16=recipe.schedule.bfloat16)
         seeds, folder, variants = 1, arguments.runs, [variants[0], variants[-1]]
     folder.mkdir(parents=True, exist_ok=True)

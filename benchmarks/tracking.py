@@ -8,7 +8,7 @@ were taken come back at their old place or elsewhere. After every view the map i
 gives ids.
 
 *Segmentations*: the true things, one in ten of which is cut in two or joined with a neighbour in each
-frame; and connected voxels of the true names (``grouping.components``). Walls, floors and ceilings are none.
+frame; and connected voxels of the true names (``connected.components``). Walls, floors and ceilings are none.
 
 *Figures* over true things that have at least 20 voxels in view in the map: an object-frame is a thing in
 a frame; its id is that of most of its voxels. A switch is an object-frame whose id differs from the one
@@ -25,12 +25,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from common import save, summary
+from connected import components
 from torch import Tensor
 
 from ws3d_ros.alignment.neighbours import neighbour_table
 from ws3d_ros.config import InputConfig, MapConfig
 from ws3d_ros.evaluation.ground_truth import look_up
-from ws3d_ros.instances.grouping import components
 from ws3d_ros.instances.tracking import Tracker
 from ws3d_ros.reconstruction.keys import pack_keys
 from ws3d_ros.reconstruction.voxel_map import VoxelMap

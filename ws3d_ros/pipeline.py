@@ -8,7 +8,10 @@ Threads may share a :class:`Pipeline`. One of them, *mapping*, calls ``integrate
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
@@ -19,10 +22,10 @@ from torch import Tensor
 from ws3d_ros import naming
 from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
 from ws3d_ros.alignment.lifting import lift, paint
-from ws3d_ros.alignment.neighbours import neighbour_table
 from ws3d_ros.config import Config
-from ws3d_ros.instances.grouping import group
-from ws3d_ros.instances.segmentation import superpoints
+from ws3d_ros.instances.objects import State
+from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints
+from ws3d_ros.instances.tracking import Tracker
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.prompts import embed
 from ws3d_ros.language.vocabulary import Vocabulary, shipped_words
@@ -37,6 +40,8 @@ from ws3d_ros.stopwatch import Stopwatch
 log = logging.getLogger(__name__)
 VIEW_WIDTH = 320
 """Pixels across in the rendered view that links an image to voxels."""
+SIGHTS = 4
+"""So many of the newest measurements tell whether an object is still where it was."""
 CHANGED = 0.1
 """There is something new to understand when so many of a window's voxels, as a share, may be new."""
 
@@ -67,6 +72,7 @@ class Pipeline:
         map: the voxel map.
         vocabulary: the words in use; changed by :meth:`set_vocabulary`.
         stopwatch: times of the stages.
+        states: how it stands with each object, by instance; those that are remembered as gone included.
     """
 
     def __init__(
@@ -91,7 +97,9 @@ class Pipeline:
         self._keyframes: dict[str, FloatArray] = {}
         self._blur: dict[str, Blur] = {}
         self._new_voxels = self._window_voxels = 0
-        self._next_instance = 1
+        self._sights: deque[Frame | Scan] = deque(maxlen=SIGHTS)
+        self._tracker = Tracker(config.inputs.max_range_m)
+        self.states: Mapping[int, State] = {}
         self.set_vocabulary(vocabulary)
 
     @property
@@ -122,6 +130,7 @@ class Pipeline:
         with self.stopwatch("integrate"):
             fused = self.map.integrate(measurement)
         self._new_voxels += fused.new
+        self._sights.append(measurement)
         return fused
 
     def is_keyframe(self, measurement: Frame | Scan) -> bool:
@@ -172,6 +181,8 @@ class Pipeline:
     def clear(self) -> None:
         """Forgets the map; the next measurement is a keyframe."""
         self.map.clear()
+        self._tracker, self.states = Tracker(self._config.inputs.max_range_m), {}
+        self._sights.clear()
         self._keyframes.clear()
         self._new_voxels = self._window_voxels = 0
 
@@ -283,27 +294,43 @@ class Pipeline:
             words = replace(words, network=vectors, network_scale=self._namer.logit_scale)
         self._words = words
         self.vocabulary = vocabulary
+        self._tracker.forget_labels()
 
-    def fresh_instances(self, instance: Tensor) -> Tensor:
-        """Instances of another map, (N,) int32, with ids that no instance here has or will get."""
-        first = self._next_instance
-        self._next_instance += int(instance.amax()) if len(instance) else 0
-        return torch.where(instance > 0, instance + (first - 1), instance)
+    def tracks(self) -> dict[str, np.ndarray]:
+        """All that is known of objects, as plain arrays, for :meth:`take_tracks`."""
+        return self._tracker.state()
+
+    def take_tracks(self, state: dict[str, np.ndarray]) -> None:
+        """Objects of a map that this one is replaced by. Raises KeyError for an array that is missing."""
+        self._tracker = Tracker.from_state(state, self._config.inputs.max_range_m)
 
     def _name(self, window: Window, keep: bool = False) -> Patch:
-        """Label, confidence and instance of each voxel, from both sources, neighbours and old ids.
+        """Label, confidence and instance of each voxel, from both sources, surfaces and old objects.
 
         ``keep``: old labels count, too; they must be of the same vocabulary.
         """
         settings = self._config.semantics
-        table = neighbour_table(window.keys)
-        region = superpoints(window).of_voxel
+        regions = superpoints(window)
         share, least = settings.region_share, settings.unknown_below
-        label, confidence = naming.name(window, self._words, region, share, least, keep)
+        label, confidence = naming.name(window, self._words, regions.of_voxel, share, least, keep)
+        structure = structure_labels(self.vocabulary.names)
         smallest = self._config.output.min_instance_voxels
-        instance = group(label, window.instance, table, smallest, self._next_instance)
-        self._next_instance = max(self._next_instance, int(instance.amax()) + 1 if len(instance) else 1)
-        return Patch(window.keys, label=label, confidence=confidence, instance=instance)
+        things = segment(window, label, confidence, structure, min_voxels=smallest, regions=regions)
+        with self.stopwatch("track"):
+            feature = window.feature if self._encoder is not None else window.embedding
+            assert feature is not None
+            seen = [sight for sight in self._drained() if sight.stamp_ns <= window.stamp_ns]
+            tracked = self._tracker.update(window, things, label, feature, seen, window.stamp_ns)
+        self.states = tracked.states
+        return Patch(window.keys, label=label, confidence=confidence, instance=tracked.instance)
+
+    def _drained(self) -> list[Frame | Scan]:
+        """The newest measurements since the last call."""
+        sights = []
+        with contextlib.suppress(IndexError):  # empty; mapping may clear it at any time
+            while True:
+                sights.append(self._sights.popleft())
+        return sights
 
 
 def add(window: Window, seen: Patch) -> Window:

@@ -38,20 +38,27 @@ class Fitting:
     Attributes:
         columns: for :meth:`VoxelMap.restore`.
         notes: what was left out or changed, a sentence each.
+        moved: whether voxels were binned anew.
     """
 
     columns: dict[str, Tensor]
     notes: list[str]
+    moved: bool = False
 
 
 def snapshot(
-    pipeline: Pipeline, config: Config, vocabulary: Vocabulary, checkpoint_sha256: str = ""
+    pipeline: Pipeline,
+    config: Config,
+    vocabulary: Vocabulary,
+    checkpoint_sha256: str = "",
+    tracks: Mapping[str, np.ndarray] | None = None,
 ) -> SavedMap:
     """The whole map with all that it needs to be understood later. On the mapping thread.
 
     Args:
         vocabulary: that the labels in the map are out of.
         checkpoint_sha256: of the network's weights, see :func:`checkpoint_digest`.
+        tracks: what is known of objects, ``Pipeline.tracks``.
     """
     bases = pipeline.feature_bases
     header = MapHeader(
@@ -67,7 +74,20 @@ def snapshot(
         settings=_leaves(config),
     )
     directions = {name: basis.directions.float() for name, basis in bases.items()}
-    return SavedMap(header, pipeline.map.columns(), directions)
+    objects = {name: torch.from_numpy(np.array(values)) for name, values in (tracks or {}).items()}
+    return SavedMap(header, pipeline.map.columns(), directions, objects)
+
+
+def take_tracks(saved: SavedMap, pipeline: Pipeline, fitting: Fitting) -> bool:
+    """Whether the objects of a file go on as they were: where its voxels kept their places."""
+    if fitting.moved or not saved.instances:
+        return False
+    try:
+        pipeline.take_tracks({name: values.numpy() for name, values in saved.instances.items()})
+    except (KeyError, TypeError, ValueError) as error:
+        fitting.notes.append(f"its objects get new ids: what is known of them cannot be read ({error})")
+        return False
+    return True
 
 
 def fit(saved: SavedMap, pipeline: Pipeline, config: Config, T_map_file: FloatArray | None = None) -> Fitting:
@@ -106,7 +126,7 @@ def fit(saved: SavedMap, pipeline: Pipeline, config: Config, T_map_file: FloatAr
         notes.append(
             f"voxels of {header.voxel_size_m:g} m were binned anew: {len(saved)} to {len(columns['key'])}"
         )
-    return Fitting(columns, notes)
+    return Fitting(columns, notes, moved=T_map_file is not None or other_size)
 
 
 def as_window(saved: SavedMap, min_weight: float = 0.2) -> Window:

@@ -11,7 +11,7 @@ pytest.importorskip("visualization_msgs", reason="ROS 2 is not installed (make v
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.node.markers import BOXES, NAMES, MarkerBoard
 
 WORDS = ["unknown", "chair", "table"]

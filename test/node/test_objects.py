@@ -13,7 +13,7 @@ from stand_ins import MOVEIT, SHAPES, VISION
 from std_msgs.msg import Header
 from ws3d_ros.msg import Instance as InstanceMessage
 
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.instances.objects import State
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.objects import detections, instance_array, label_info, messages_of, scene_diff

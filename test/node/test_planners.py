@@ -197,7 +197,7 @@ def test_moveit_hears_of_targets_that_come_and_go(monkeypatch: pytest.MonkeyPatc
     assert planners.wants_targets()
     for targets in (["cup"], ["3"], ["table"]):
         planners.settings = replace(planners.settings, targets=targets)
-        planners.publish_targets(now, things(now.window), palette(WORDS), Header(frame_id="map"))
+        planners.publish_targets(now, things(now.window, WORDS), palette(WORDS), Header(frame_id="map"))
     said = [
         [(one.id, one.operation) for one in scene.world.collision_objects]
         for scene in node.publishers["~/planning_scene"].sent

@@ -14,7 +14,7 @@ from ws3d_ros.training.augment import take
 from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
 from ws3d_ros.training.loop import Schedule, train
 from ws3d_ros.training.pretrain import Pretraining, new_student, zero_shot
-from ws3d_ros.training.recipe import DataRecipe, Recipe
+from ws3d_ros.training.recipe import PretrainData, Recipe
 from ws3d_ros.training.run_folder import RunFolder
 from ws3d_ros.training.words import WordBook
 
@@ -31,7 +31,7 @@ def words() -> WordBook:
 
 
 def test_it_learns_names_of_scenes_it_has_not_seen(tmp_path: Path) -> None:
-    recipe = Recipe(data=DataRecipe(clouds=2, voxels=500), schedule=Schedule(steps=18, learning_rate=0.01))
+    recipe = Recipe(data=PretrainData(clouds=2, voxels=500), schedule=Schedule(steps=18, learning_rate=0.01))
     book = words()
     student = new_student(recipe, book, "toy", "")
     clouds = [lambda seed=seed: room(seed, 1500) for seed in range(4)]
@@ -61,7 +61,7 @@ def test_it_learns_names_of_scenes_it_has_not_seen(tmp_path: Path) -> None:
 
 
 def test_batches_depend_on_seed_and_number_alone() -> None:
-    recipe = Recipe(data=DataRecipe(clouds=2, voxels=300))
+    recipe = Recipe(data=PretrainData(clouds=2, voxels=300))
     book = words()
     clouds = [lambda seed=seed: room(seed, 800) for seed in range(3)]
     one = Pretraining(recipe, new_student(recipe, book, "toy", ""), book, clouds, TorchBackend())
@@ -84,7 +84,7 @@ def test_what_is_rare_is_drawn_more_often() -> None:
     clouds = [lambda seed=seed: bare(seed) for seed in range(7)] + [lambda: room(7, 800)]
 
     def share(rare: float) -> float:
-        recipe = Recipe(data=DataRecipe(clouds=2, voxels=300, rare=rare, mixed=0.3))
+        recipe = Recipe(data=PretrainData(clouds=2, voxels=300, rare=rare, mixed=0.3))
         student = new_student(recipe, book, "toy", "")
         work = Pretraining(recipe, student, book, clouds, TorchBackend())
         return float(np.mean([bool((work.draw(number).name == 2).any()) for number in range(60)]))

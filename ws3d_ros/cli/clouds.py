@@ -40,7 +40,7 @@ def procedural(
 
     options = Options(voxel_size_m=voxel_size_m)
     parts = []
-    for first, count in ((0, data.scenes), (HELD_OUT_FROM, data.held_out)):
+    for first, count in ((data.first, data.scenes), (HELD_OUT_FROM, data.held_out)):
         paths = make_examples(range(first, first + count), folder, options, console=console)
         parts.append([partial(load, path) for path in paths])
     return NAMES, parts[0], parts[1]

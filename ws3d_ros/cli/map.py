@@ -93,7 +93,7 @@ def map_recording(
         name_all(pipeline)
         mapped_s = time.monotonic() - begun
         digest = checkpoint_digest(config.network.checkpoint)
-        saved = snapshot(pipeline, config, pipeline.vocabulary, digest)
+        saved = snapshot(pipeline, config, pipeline.vocabulary, digest, pipeline.tracks())
         size = save_map(saved, out)
         if picture is not None:
             draw(saved, picture)

@@ -11,7 +11,7 @@ import numpy as np
 from plyfile import PlyData, PlyElement
 from scipy.spatial.transform import Rotation
 
-from ws3d_ros.instances.grouping import describe_points
+from ws3d_ros.instances.instance import describe_points
 from ws3d_ros.rendering.views import draw_map, save_png
 
 

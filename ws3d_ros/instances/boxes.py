@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.reconstruction.window import UNKNOWN, Window
 
 TRIM = 0.01

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ws3d_ros.alignment.combining import pool, spoken
 from ws3d_ros.instances.boxes import box_around
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.instances.lexicon import Encoded
 from ws3d_ros.instances.places import Boxes, holds
 from ws3d_ros.instances.survey import Things

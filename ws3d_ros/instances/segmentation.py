@@ -85,6 +85,7 @@ def segment(
     boundary: Tensor | None = None,
     offset_m: Tensor | None = None,
     min_voxels: int = 20,
+    regions: Regions | None = None,
 ) -> Tensor:
     """Thing of each voxel.
 
@@ -96,13 +97,14 @@ def segment(
         boundary: (N,) in 0..1, how likely a voxel touches another thing. Used if ``offset_m`` is there, too.
         offset_m: (N, 3) from the voxel to the middle of its thing.
         min_voxels: smaller things are none.
+        regions: of :func:`superpoints`, where they are known already.
 
     Returns:
         (N,) int32 from 1 on, 0 for none.
     """
     if len(window) == 0:
         return torch.zeros(0, dtype=torch.int32, device=label.device)
-    regions = superpoints(window, None if offset_m is None else boundary)
+    regions = regions or superpoints(window, None if offset_m is None else boundary)
     graph = region_sums(window, regions, label, confidence, boundary, offset_m)
     named = bool((label != UNKNOWN).any())
     measure = _MEASURES["shapes" if not named else "heads" if graph.heads else "names"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ws3d_ros import saved_maps
 from ws3d_ros.config import Config
+from ws3d_ros.instances.objects import State
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep, stamp_ns
 from ws3d_ros.node.ingest import Measurement
@@ -66,12 +67,14 @@ class Snapshot:
     Attributes:
         arrived_s: steady time at which the newest measurement in it arrived.
         sight: of that measurement; None while there was none (a map may have been loaded).
+        states: of the objects, by instance.
     """
 
     window: Window
     words: Vocabulary
     arrived_s: float
     sight: Sight | None = None
+    states: Mapping[int, State] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Engine:
             state = (self._changes, listeners)
             if self._changes and self._published.get(topic) != state:
                 self._published[topic] = state
-                taken = Snapshot(copy(), self.words, self._arrived_s, self._sight)
+                taken = Snapshot(copy(), self.words, self._arrived_s, self._sight, self.pipeline.states)
                 self._output.mailbox.put(topic, partial(publish, taken))
 
         self._mapping.mailbox.put(topic, snapshot)
@@ -135,7 +138,7 @@ class Engine:
 
         def taken() -> Snapshot:
             window = self.pipeline.map.everything() if whole_map else self.window()
-            return Snapshot(window, self.words, self._arrived_s, self._sight)
+            return Snapshot(window, self.words, self._arrived_s, self._sight, self.pipeline.states)
 
         return self._mapping.mailbox.request(taken)
 
@@ -170,10 +173,13 @@ class Engine:
         return self._names.mailbox.request(partial(self._use_words, entries))
 
     def _copy_map(self, checkpoint_sha256: str) -> Future[SavedMap]:
-        def copy() -> SavedMap:
-            return saved_maps.snapshot(self.pipeline, self._config, self.words, checkpoint_sha256)
+        def copy(tracks: dict[str, np.ndarray]) -> SavedMap:
+            return saved_maps.snapshot(self.pipeline, self._config, self.words, checkpoint_sha256, tracks)
 
-        return self._mapping.mailbox.request(copy)
+        def whole() -> SavedMap:  # on the thread that tracks, so that objects and voxels are of one time
+            return self._mapping.mailbox.request(partial(copy, self.pipeline.tracks())).result()
+
+        return self._names.mailbox.request(whole)
 
     def _take_in(
         self, saved: SavedMap, T_map_file: FloatArray | None, replace: bool
@@ -287,10 +293,11 @@ class Engine:
         """
         fitting = saved_maps.fit(saved, self.pipeline, self._config, T_map_file)
         columns = dict(fitting.columns)
-        if "instance" in columns:
-            columns["instance"] = self.pipeline.fresh_instances(columns["instance"])
         if replace:
             self.clear_map().result()
+        known = replace and saved_maps.take_tracks(saved, self.pipeline, fitting)
+        if self.pipeline.can_name and not known and "instance" in columns:
+            columns["instance"] = torch.zeros_like(columns["instance"])  # found anew, below
         away = (columns["state"][:, POINT] - torch.as_tensor(self._center_m)).norm(dim=1)
         voxels = evicted = 0
         for rows in away.argsort().split(RESTORED_AT_ONCE):

@@ -8,7 +8,7 @@ import numpy as np
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.node.objects import box_pose, box_size, point
 
 BOXES, NAMES = "objects", "names"

@@ -12,7 +12,7 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from std_msgs.msg import Header
 
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.instances.objects import State
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.msg import Instance as InstanceMessage

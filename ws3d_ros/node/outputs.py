@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
@@ -16,7 +15,8 @@ from visualization_msgs.msg import MarkerArray
 
 from ws3d_ros.config import Config
 from ws3d_ros.instances.boxes import boxes
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
+from ws3d_ros.instances.segmentation import structure_labels
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.msg import InstanceArray
 from ws3d_ros.msg import Vocabulary as VocabularyMessage
@@ -94,12 +94,12 @@ class Outputs:
     def _publish_objects(self, snapshot: Snapshot) -> None:
         """``~/markers``, ``~/instances``, and what vision_msgs and moveit_msgs have for objects."""
         words, header, colors = snapshot.words, self.header(), palette(snapshot.words)
-        instances = things(snapshot.window)
+        instances = things(snapshot.window, words)
         if _listeners(self._markers) > 0:
             names = ["unknown", *words.names]
             self._publish(self._markers, self._board.update(instances, names, colors, header))
         if _listeners(self._instances) > 0:
-            self._publish(self._instances, instance_array(instances, words, {}, header))
+            self._publish(self._instances, instance_array(instances, words, snapshot.states, header))
         if self._vision is not None and _listeners(self._detections) > 0:
             self._publish(self._detections, detections(self._vision, instances, header))
         if self._planners.wants_targets():
@@ -138,10 +138,10 @@ class Outputs:
             publisher.publish(message)
 
 
-def things(window: Window) -> list[Instance]:
+def things(window: Window, words: Vocabulary) -> list[Instance]:
     """The objects of a window with upright boxes around them, by ascending id."""
-    none_is_structure = torch.zeros(0, dtype=torch.int16)  # a wall that is grouped is called a wall
-    return boxes(window, window.label, window.confidence, window.instance, none_is_structure)
+    structure = structure_labels(words.names)
+    return boxes(window, window.label, window.confidence, window.instance, structure)
 
 
 def palette(words: Vocabulary) -> np.ndarray:

@@ -20,7 +20,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from ws3d_ros.config import PlanningConfig
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.node.engine import Sight, Snapshot
 from ws3d_ros.node.objects import messages_of, scene_diff
 from ws3d_ros.node.packing import pack_places

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ws3d_ros.config import Config
 from ws3d_ros.instances.boxes import box_around
-from ws3d_ros.instances.grouping import Instance
+from ws3d_ros.instances.instance import Instance
 from ws3d_ros.instances.lexicon import Lexicon, spaces
 from ws3d_ros.instances.objects import State
 from ws3d_ros.instances.query import Result, rank

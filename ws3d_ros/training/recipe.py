@@ -40,21 +40,32 @@ class DataRecipe:
     """The clouds.
 
     Attributes:
-        scenes: procedural scenes to train on, seeds from 0.
+        scenes: procedural scenes to train on.
+        first: seed of the first of them.
         held_out: further scenes to score on, never trained on.
         clouds: in a batch.
         voxels: of a cloud, at most; larger ones are cropped.
         whole_from: share of the steps after which clouds are twice as large and batches half as many:
             partial views first, whole scenes later.
-        rare: share of the clouds that are drawn for a class, rare or not, and cropped around one of it.
-        mixed: share of the clouds that lie over another one.
     """
 
     scenes: int = 1000
+    first: int = 0
     held_out: int = 24
     clouds: int = 4
     voxels: int = 10_000
     whole_from: float = 0.7
+
+
+@dataclass(frozen=True)
+class PretrainData(DataRecipe):
+    """The clouds where all have labels.
+
+    Attributes:
+        rare: share of the clouds that are drawn for a class, rare or not, and cropped around one of it.
+        mixed: share of the clouds that lie over another one.
+    """
+
     rare: float = 0.0
     mixed: float = 0.0
 
@@ -77,7 +88,7 @@ class Recipe:
 
     seed: int = 0
     student: StudentRecipe = field(default_factory=StudentRecipe)
-    data: DataRecipe = field(default_factory=DataRecipe)
+    data: PretrainData = field(default_factory=PretrainData)
     augmentation: Augmentation = field(default_factory=Augmentation)
     terms: Terms = field(default_factory=Terms)
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=4000))
