@@ -24,7 +24,7 @@ from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
 from ws3d_ros.alignment.lifting import lift, paint
 from ws3d_ros.config import Config
 from ws3d_ros.instances.objects import State
-from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints
+from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints, with_names
 from ws3d_ros.instances.tracking import Tracker
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.prompts import embed
@@ -316,6 +316,7 @@ class Pipeline:
         structure = structure_labels(self.vocabulary.names)
         smallest = self._config.output.min_instance_voxels
         things = segment(window, label, confidence, structure, min_voxels=smallest, regions=regions)
+        things = with_names(things, label)
         with self.stopwatch("track"):
             feature = window.feature if self._encoder is not None else window.embedding
             assert feature is not None

@@ -7,7 +7,14 @@ from windows import VOXEL_M, box_cells, window
 
 from ws3d_ros.instances.boxes import boxes, vote
 from ws3d_ros.instances.merging import CUES, Graph, cues, merge
-from ws3d_ros.instances.segmentation import region_sums, renumbered, segment, structure_labels, superpoints
+from ws3d_ros.instances.segmentation import (
+    region_sums,
+    renumbered,
+    segment,
+    structure_labels,
+    superpoints,
+    with_names,
+)
 from ws3d_ros.reconstruction.voxel_map import unpack_keys
 from ws3d_ros.reconstruction.window import Window
 
@@ -167,3 +174,10 @@ def test_box_of_a_turned_block_with_a_stray_voxel(yaw: float) -> None:
     assert box.box_size_m == pytest.approx((2.0, 0.8, 0.6), abs=2.1 * VOXEL_M)
     assert abs(np.sin(box.box_yaw_rad - yaw)) < 0.06
     assert (box.label, box.confidence) == (CHAIR, pytest.approx(0.5))
+
+
+def test_things_without_a_name_are_none() -> None:
+    instance = torch.tensor([1, 1, 1, 2, 2, 0, 3], dtype=torch.int32)
+    label = torch.tensor([0, 0, 4, 0, 4, 4, 0], dtype=torch.int16)
+    assert with_names(instance, label).tolist() == [0, 0, 0, 2, 2, 0, 0]
+    assert with_names(instance[:0], label[:0]).tolist() == []

@@ -28,11 +28,11 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def node(robot: Robot, start: Callable[..., NodeProcess]) -> NodeProcess:
-    """A node that named a part of the room: walls and a floor, as a closed-set segmenter sees them."""
+    """A node that named a part of the room: walls and a floor, by words that make things of them."""
     node = start(
         semantics__encoder="concept",
         semantics__weights_dir=f'"{WEIGHTS}"',
-        semantics__vocabulary="wall, floor, ceiling",
+        semantics__vocabulary="sofa, table, bed",
         semantics__unknown_below=0.0,
         output__map_period_s=0.5,
         output__min_instance_voxels=5,
@@ -65,7 +65,7 @@ def boxes(robot: Robot) -> dict[int, Marker]:
 
 def test_labels_confidence_and_colours_agree(robot: Robot, node: NodeProcess) -> None:
     vocabulary = robot.newest("vocabulary")
-    assert list(vocabulary.names) == ["unknown", "wall", "floor", "ceiling"]
+    assert list(vocabulary.names) == ["unknown", "sofa", "table", "bed"]
     assert vocabulary.encoder
     assert vocabulary.space
 
@@ -84,7 +84,8 @@ def test_labels_confidence_and_colours_agree(robot: Robot, node: NodeProcess) ->
     ]
     np.testing.assert_array_equal(points["rgb"].view(np.uint32), np.array(palette, np.uint32)[label])
     # Things are cut by shape as well: some of their voxels may have no name.
-    assert (label[points["instance"] > 0] > 0).mean() > 0.5
+    things = points["instance"] > 0
+    assert not things.any() or (label[things] > 0).mean() >= 0.5
 
 
 def test_status_tells_the_encoder_and_its_times(robot: Robot, node: NodeProcess) -> None:

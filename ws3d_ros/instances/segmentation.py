@@ -116,6 +116,21 @@ def segment(
     return renumbered(part[regions.of_voxel], min_voxels)
 
 
+def with_names(instance: Tensor, label: Tensor) -> Tensor:
+    """Only the things that have a name at half of their voxels or more.
+
+    The rest is what nobody has looked at yet, mostly parts of walls and floors.
+
+    Args:
+        instance: (N,) integer, 0 for none.
+        label: (N,) integer, ``UNKNOWN`` for no name.
+    """
+    place = instance.long()
+    count = torch.bincount(place)
+    named = torch.bincount(place, weights=(label != UNKNOWN).double(), minlength=len(count))
+    return torch.where((2 * named >= count)[place], instance, 0)
+
+
 def superpoints(window: Window, boundary: Tensor | None = None) -> Regions:
     """Regions of the window's voxels, parted at a ``boundary`` (N,), too; see :func:`over_segment`."""
     coords = pad(unpack_keys(window.keys), (1, 0))
