@@ -217,3 +217,14 @@ def test_every_sensor_ends_in_the_same_stored_features(measurements: tuple[Frame
     assert (window.label[floor] == FLOOR).float().mean() > 0.9
     assert (window.label[wall] == WALL).float().mean() > 0.9
     assert len(reader.reads) == reads
+
+
+def test_at_the_end_all_is_read_and_named() -> None:
+    reader = SurfaceReader()
+    pipe = pipeline(surface_namer(reader))
+    pipe.integrate(sweep())  # no keyframe was asked for: nothing is named yet
+    assert not pipe.map.everything().label.any()
+    assert pipe.finish().network_error == ""
+    window = pipe.map.everything()
+    assert len(reader.reads) == 1
+    assert (window.label > 0).float().mean() > 0.5

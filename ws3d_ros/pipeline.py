@@ -268,6 +268,18 @@ class Pipeline:
         with self.stopwatch("name"):
             return Understood(self._name(window))
 
+    def finish(self) -> Understood:
+        """Reads and names the whole map once more: for who has one thread, and is at the end.
+
+        What a window named early has been seen from elsewhere since, and names that were held for the sake
+        of calm are let go.
+        """
+        read = self.read(self.map.everything())
+        self.apply(read)
+        named = self.relabel(self.map.everything())
+        self.apply(named)
+        return replace(named, network_error=read.network_error)
+
     def rename(self, window: Window) -> Understood:
         """Labels and confidences anew as :meth:`relabel`, but every voxel by itself: quick on a whole map.
 

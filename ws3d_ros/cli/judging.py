@@ -69,8 +69,7 @@ def map_sequence(
 ) -> Run:
     """The map that the pipeline makes of a sequence, and the votes for what is truly there.
 
-    At the end all is named once more from what is stored, as `ws3d map` does: names that were held for the
-    sake of calm are let go.
+    At the end all is read and named once more, as `ws3d map` does.
     """
     pipeline = Pipeline(config, encoder, Vocabulary.of(folder.classes), torch.device("cpu"), namer)
     limits = (config.map.voxel_size_m, config.inputs.min_depth_m, config.inputs.max_depth_m)
@@ -82,7 +81,7 @@ def map_sequence(
             pipeline.apply(pipeline.understand(item.frame, pipeline.snapshot(item.frame)))
         run.classes.add(item.frame, folder.class_of_instance[item.instance.long()])
         run.instances.add(item.frame, item.instance)
-    pipeline.apply(pipeline.relabel(pipeline.map.everything()))
+    pipeline.finish()
     return run
 
 

@@ -181,11 +181,10 @@ def map_all(pipeline: Pipeline, recording: Recording) -> None:
 
 
 def name_all(pipeline: Pipeline) -> None:
-    """Names for the whole map: what a window named early has been seen from elsewhere since."""
+    """Names for the whole map, once more."""
     if not pipeline.can_name or len(pipeline.map) == 0:
         return
     with console.status("naming the whole map"):
-        understood = pipeline.relabel(pipeline.map.everything())
-        pipeline.apply(understood)
+        understood = pipeline.finish()
     if understood.network_error:
         console.print(f"[yellow]the 3D network failed: {escape(understood.network_error)}")
