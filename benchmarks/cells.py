@@ -15,25 +15,25 @@ Cell = TypeVar("Cell")
 class Lines:
     """Finished runs in a file, one JSON object a line; several processes may add to it.
 
-    Only lines whose ``run`` is ours count: others are of another recipe or another start.
+    Only lines whose ``run`` is one of ours count: others are of another recipe or another start.
     """
 
-    def __init__(self, path: Path, run: str) -> None:
-        self._path, self._run = path, run
+    def __init__(self, path: Path, *runs: str) -> None:
+        self._path, self._runs = path, runs
 
     def rows(self) -> list[dict[str, Any]]:
         """All that are ours, in the order in which they were finished."""
         text = self._path.read_text() if self._path.exists() else ""
-        return [row for row in map(json.loads, text.splitlines()) if row["run"] == self._run]
+        return [row for row in map(json.loads, text.splitlines()) if row["run"] in self._runs]
 
     def has(self, **what: Any) -> bool:
         """Whether there is one with these entries."""
         return any(all(row[name] == value for name, value in what.items()) for row in self.rows())
 
     def add(self, row: dict[str, Any]) -> None:
-        """Adds a finished run."""
+        """Adds a finished run, which has a ``run``."""
         with self._path.open("a") as file:
-            file.write(json.dumps({**row, "run": self._run}) + "\n")  # one short write: lines stay whole
+            file.write(json.dumps(row) + "\n")  # one short write: lines stay whole
 
 
 def part_of(cells: Sequence[Cell], part: str) -> list[Cell]:

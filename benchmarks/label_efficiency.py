@@ -1,6 +1,6 @@
 """What few labels give, and what each part of the learning adds to them.
 
-    python benchmarks/label_efficiency.py [--from student.safetensors] [--part K/N] [--quick]
+    python benchmarks/label_efficiency.py [--from student.safetensors] [--part K/N] [--scratch] [--quick]
 
 Limited annotation (20, 50, 100, 200 points a scene) and limited reconstruction (1, 5, 10, 20 % of the
 scenes) on held-out procedural scenes: supervised only / + boundary and energy / + contrast /
@@ -105,7 +105,7 @@ def cells(seeds: int, quick: bool) -> list[Cell]:
         for variant in (names[0], names[-1]):
             found.append(Cell("full", variant, FewLabels(points=0), seed))
             found.append(Cell("base/novel", variant, FewLabels(points=0, novel=NOVEL), seed))
-        found.append(Cell("full", names[0], FewLabels(points=0), seed, LONGER))
+    found.append(Cell("full", names[0], FewLabels(points=0), 0, LONGER))
     return found
 
 
@@ -134,7 +134,11 @@ class Bench:
         size = checkpoint.read_spec(start).voxel_size_m
         self.names, clouds, held_out = procedural(recipe.data, size, scenes, console)
         self.clouds, self.held_out = [cache(load) for load in clouds], [cache(load) for load in held_out]
-        self.digest = hashlib.sha256(start.read_bytes() + write_recipe(recipe).encode()).hexdigest()[:12]
+        plan = write_recipe(recipe).encode()
+        # What begins from scratch stays when the student is another.
+        self.digests = tuple(
+            hashlib.sha256(told + plan).hexdigest()[:12] for told in (b"", start.read_bytes())
+        )
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Trains one cell and scores it at the end."""
@@ -153,7 +157,8 @@ class Bench:
         )
         network = new_student(plan, self.names, self.encode, before, SPACE)
         work = FineTuning(plan, network, before, self.clouds, self.encode, self.backend)
-        folder = RunFolder(self.runs / self.digest / cell.name(), write_recipe(plan))
+        digest = self.digests[pretrained]
+        folder = RunFolder(self.runs / digest / cell.name(), write_recipe(plan))
         figures: dict[str, float] = {}
 
         def on_save(step: int) -> dict[str, float]:
@@ -166,7 +171,8 @@ class Bench:
         train(work, work.draw, work.loss, plan.schedule, folder, lambda *_: None, on_save)
         (folder.path / "state.pt").unlink()  # the line stands for it
         rounded = {name: round(value, 4) for name, value in figures.items()}
-        return {"cell": cell.name(), **asdict(cell), **rounded, "seconds": round(time.perf_counter() - begun)}
+        seconds = round(time.perf_counter() - begun)
+        return {"cell": cell.name(), **asdict(cell), **rounded, "seconds": seconds, "run": digest}
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -191,6 +197,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/label_efficiency"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--part", default="0/1", help="K/N: every N-th run, from the K-th on")
+    parser.add_argument("--scratch", action="store_true", help="only the runs that start from scratch")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
@@ -207,8 +214,11 @@ def main() -> None:
         folder = arguments.runs
     folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments.start, arguments.scenes, arguments.runs, recipe)
-    lines = Lines(folder / "label_efficiency.jsonl", bench.digest)
-    wanted = part_of(cells(1 if arguments.quick else arguments.seeds, arguments.quick), arguments.part)
+    lines = Lines(folder / "label_efficiency.jsonl", *bench.digests)
+    wanted = cells(1 if arguments.quick else arguments.seeds, arguments.quick)
+    if arguments.scratch:
+        wanted = [cell for cell in wanted if not VARIANTS[cell.variant][1]]
+    wanted = part_of(wanted, arguments.part)
     with cut_once():
         for number, cell in enumerate(wanted, start=1):
             if not lines.has(cell=cell.name()):
@@ -216,7 +226,7 @@ def main() -> None:
                 lines.add(bench.run(cell))
     budget = {name: getattr(recipe.data, name) for name in ("scenes", "held_out", "clouds", "voxels")}
     budget["steps"] = recipe.schedule.steps
-    result = {"start": bench.digest, "budget": budget, "cells": summary(lines.rows())}
+    result = {"start": bench.digests[True], "budget": budget, "cells": summary(lines.rows())}
     if not arguments.quick:
         save("label_efficiency", result)
     print(label_efficiency_tables(result))
