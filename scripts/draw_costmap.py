@@ -71,9 +71,7 @@ def drive(pipeline: Pipeline, recording: Path) -> tuple[ObstacleLayer, list[Floa
     path_m: list[FloatArray] = []
     shown_ns = 0
     for measurement in read(recording, EVERY).measurements:
-        pipeline.integrate(measurement)
-        if pipeline.is_keyframe(measurement):
-            pipeline.apply(pipeline.understand(measurement, pipeline.snapshot(measurement)))
+        pipeline.take(measurement)
         if isinstance(measurement, Frame):
             path_m.append(measurement.T_map_camera[:3, 3])
         if measurement.stamp_ns - shown_ns >= PERIOD_NS:

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import pytest
 import torch
 from small_world import BLUE, CAMERA, GREEN, RED, ColourEncoder, pose, shot
 from torch import Tensor
@@ -10,9 +9,9 @@ from torch import Tensor
 from ws3d_ros.config import Config, from_mapping
 from ws3d_ros.instances.objects import State
 from ws3d_ros.language.vocabulary import Vocabulary
-from ws3d_ros.pipeline import Pipeline, motion
+from ws3d_ros.pipeline import KEYFRAMES_A_LOOK, Pipeline
 from ws3d_ros.reconstruction.window import Window
-from ws3d_ros.sensors.frame import Frame, Scan
+from ws3d_ros.sensors.frame import Scan
 
 CPU = torch.device("cpu")
 
@@ -23,13 +22,6 @@ def config(**extra: object) -> Config:
 
 def pipeline(words: tuple[str, ...] = ("floor", "wall", "box"), **extra: object) -> Pipeline:
     return Pipeline(config(**extra), ColourEncoder(), Vocabulary.of(words), CPU)
-
-
-def take(pipe: Pipeline, frame: Frame) -> None:
-    """One frame all the way."""
-    pipe.integrate(frame)
-    if pipe.is_keyframe(frame):
-        pipe.apply(pipe.understand(frame, pipe.snapshot(frame)))
 
 
 def truth(window: Window) -> Tensor:
@@ -50,7 +42,7 @@ def share_right(window: Window, expected: Tensor) -> float:
 def test_things_get_their_names_and_become_objects() -> None:
     pipe = pipeline()
     for x in (0.0, 0.3, 0.6):
-        take(pipe, shot(pose(x)))
+        pipe.take(shot(pose(x)))
     window = pipe.map.everything()
     # Not all: pixels on depth edges are left out, and far voxels take over their neighbours' names.
     assert share_right(window, truth(window)) > 0.97
@@ -64,7 +56,7 @@ def test_things_get_their_names_and_become_objects() -> None:
 def test_new_words_rename_the_map_without_looking_again() -> None:
     encoder = ColourEncoder()
     pipe = Pipeline(config(), encoder, Vocabulary.of(["floor", "wall", "box"]), CPU)
-    take(pipe, shot(pose()))
+    pipe.take(shot(pose()))
     images = encoder.images
     pipe.set_vocabulary(Vocabulary.of(["box", "carpet"]))
     pipe.apply(pipe.relabel(pipe.map.everything()))
@@ -102,9 +94,9 @@ def test_what_left_while_an_image_was_understood_does_not_come_back() -> None:
 
 def test_ids_last_from_one_image_to_the_next() -> None:
     pipe = pipeline()
-    take(pipe, shot(pose()))
+    pipe.take(shot(pose()))
     first = pipe.map.everything()
-    take(pipe, shot(pose(0.4)))
+    pipe.take(shot(pose(0.4)))
     second = pipe.map.everything()
     row = torch.searchsorted(second.keys, first.keys).clamp(max=len(second) - 1)
     same = (second.keys[row] == first.keys) & (first.instance > 0) & (second.instance[row] > 0)
@@ -123,7 +115,7 @@ def test_a_colour_camera_paints_and_names_what_a_lidar_mapped() -> None:
     pipe.integrate(Scan(0, optical, seen.T_map_camera))
     assert pipe.map.everything().color.isnan().all()
 
-    take(pipe, dataclasses.replace(seen, depth_m=None))
+    pipe.take(dataclasses.replace(seen, depth_m=None))
     window = pipe.map.everything()
     painted = ~window.color.isnan().any(1)
     assert painted.float().mean() > 0.8
@@ -187,9 +179,38 @@ def test_without_an_encoder_there_is_geometry_only() -> None:
 
 def test_every_stage_is_timed() -> None:
     pipe = pipeline()
-    take(pipe, shot(pose()))
+    pipe.take(shot(pose()))
     stages = {"integrate", "snapshot", "encode", "render", "lift", "name", "track", "apply"}
     assert set(pipe.stopwatch.summary_ms()) == stages
+
+
+def test_virtual_views_name_what_no_image_has_shown() -> None:
+    pipe = pipeline(**{"semantics.virtual_views": True, "semantics.keyframe_distance_m": 100.0})
+    pipe.take(shot(pose()))
+    for x in (0.3, 0.6):  # geometry and colours alone, no keyframe
+        pipe.integrate(shot(pose(x, yaw_deg=40.0)))
+    window = pipe.map.everything()
+    bare = (window.feature_weight == 0) & (truth(window) >= 0)
+    assert int(bare.sum()) > 500
+    seen = pipe.look_around(window)
+    assert seen.virtual is not None
+    assert len(seen.virtual.poses) > 0
+    pipe.apply(seen)
+    pipe.apply(pipe.relabel(pipe.map.everything()))
+    window = pipe.map.everything()
+    named = bare & (window.feature_weight > 0)
+    assert float(named[bare].float().mean()) > 0.3
+    assert float((window.label.long() == truth(window))[named].float().mean()) > 0.9
+
+
+def test_virtual_views_come_every_few_keyframes_where_asked_for() -> None:
+    for asked in (True, False):
+        pipe = pipeline(**{"semantics.virtual_views": asked, "semantics.keyframe_distance_m": 0.1})
+        due = []
+        for step in range(2 * KEYFRAMES_A_LOOK):
+            assert pipe.is_keyframe(shot(pose(0.2 * step)))
+            due.append(pipe.views_due())
+        assert due == ([False] * (KEYFRAMES_A_LOOK - 1) + [asked]) * 2
 
 
 def test_an_empty_map_is_no_problem() -> None:
@@ -200,24 +221,17 @@ def test_an_empty_map_is_no_problem() -> None:
     assert len(pipe.map) == 0
 
 
-@pytest.mark.parametrize(("turn_deg", "moved_m"), [(0.0, 0.0), (30.0, 0.5), (180.0, 2.0)])
-def test_motion_between_poses(turn_deg: float, moved_m: float) -> None:
-    distance, angle = motion(pose(), pose(moved_m, yaw_deg=turn_deg))
-    assert distance == pytest.approx(moved_m)
-    assert angle == pytest.approx(turn_deg, abs=1e-4)  # arccos is steep near 0 and 180 degrees
-
-
 def test_objects_keep_their_ids_while_the_robot_moves_and_after_a_restart() -> None:
     pipe = pipeline()
     seen = []
     for x in (0.0, 0.3, 0.6, 0.9):
-        take(pipe, shot(pose(x)))
+        pipe.take(shot(pose(x)))
         window = pipe.map.everything()
         seen.append({int(i) for i in window.instance[window.label == 3] if i > 0})
     assert all(len(ids) == 1 for ids in seen)
     assert len(set.union(*seen)) == 1
     again = pipeline()
     again.take_tracks(pipe.tracks())
-    take(again, shot(pose(0.9)))
+    again.take(shot(pose(0.9)))
     window = again.map.everything()
     assert {int(i) for i in window.instance[window.label == 3] if i > 0} == seen[0]

@@ -137,6 +137,12 @@ class SemanticsConfig:
         high=1.0,
         live=True,
     )
+    virtual_views: bool = option(
+        False,
+        "Encode pictures of the map itself, too, taken from where it is known least: up to a third of the "
+        "encoder's time.",
+        live=True,
+    )
     threads: int = option(
         0, "CPU threads for the encoder. 0: half of the cores, at least one.", low=0, high=256
     )

@@ -1,9 +1,9 @@
 """The way of the data, as code: sensors to map, images to features, features and shapes to names.
 
 Threads may share a :class:`Pipeline`. One of them, *mapping*, calls ``integrate``, ``is_keyframe``,
-``window``, ``snapshot`` and ``apply``; it alone touches the map. Others work on copies: one may call
-``look``, one ``read``, ``relabel``, ``rename`` and ``set_vocabulary``.
-``understand`` is for who has one thread for all.
+``views_due``, ``window``, ``snapshot`` and ``apply``; it alone touches the map. Others work on copies: one
+may call ``look`` and ``look_around``, one ``read``, ``relabel``, ``rename`` and ``set_vocabulary``.
+``take`` and ``finish`` are for who has one thread for all.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from ws3d_ros import naming
+from ws3d_ros.alignment import virtual_views
 from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
 from ws3d_ros.alignment.lifting import lift, paint
+from ws3d_ros.alignment.virtual_views import VirtualViews
 from ws3d_ros.config import Config
 from ws3d_ros.instances.objects import State
 from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints, with_names
@@ -34,12 +36,16 @@ from ws3d_ros.reconstruction.voxel_map import Fused, VoxelMap
 from ws3d_ros.reconstruction.window import Patch, Window
 from ws3d_ros.rendering.splat import render
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
-from ws3d_ros.sensors.sharpness import Blur
+from ws3d_ros.sensors.keyframes import Keyframes
 from ws3d_ros.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 VIEW_WIDTH = 320
 """Pixels across in the rendered view that links an image to voxels."""
+VIEWS_AT_ONCE = 4
+"""Virtual views that are placed, rendered and encoded together …"""
+KEYFRAMES_A_LOOK = 8
+"""… after so many keyframes: at most a third of the pictures that are encoded."""
 SIGHTS = 4
 """So many of the newest measurements tell whether an object is still where it was."""
 CHANGED = 0.1
@@ -56,6 +62,7 @@ class Understood:
         read: embeddings of the voxels of a window as the 3D network read them, or None.
         paint: arguments of ``VoxelMap.paint``: colours from an image without depth, or None.
         network_error: why the 3D network did not read, empty if it did or was not asked to.
+        virtual: what virtual cameras saw, or None.
     """
 
     names: Patch | None = None
@@ -63,6 +70,7 @@ class Understood:
     read: Patch | None = None
     paint: tuple[Tensor, Tensor, Tensor] | None = None
     network_error: str = ""
+    virtual: VirtualViews | None = None
 
 
 class Pipeline:
@@ -94,9 +102,9 @@ class Pipeline:
             self._embedding_basis = namer.basis(config.semantics.feature_channels)
             embedding_channels = self._embedding_basis.channels
         self.map = VoxelMap(config.map, config.inputs, channels, device, embedding_channels)
-        self._keyframes: dict[str, FloatArray] = {}
-        self._blur: dict[str, Blur] = {}
+        self._keyframes = Keyframes()
         self._new_voxels = self._window_voxels = 0
+        self._keyframes_since_look = 0
         self._sights: deque[Frame | Scan] = deque(maxlen=SIGHTS)
         self._tracker = Tracker(config.inputs.max_range_m)
         self.states: Mapping[int, State] = {}
@@ -123,6 +131,20 @@ class Pipeline:
         """Of the 3D network, empty without."""
         return "" if self._namer is None else self._namer.name
 
+    # One thread for all -----------------------------------------------------------------------
+
+    def take(self, measurement: Frame | Scan) -> Understood | None:
+        """All that a measurement is good for: into the map, and what is understood then; None if it is no
+        keyframe."""
+        self.integrate(measurement)
+        if not self.is_keyframe(measurement):
+            return None
+        understood = self.understand(measurement, self.snapshot(measurement))
+        self.apply(understood)
+        if self.views_due():
+            self.apply(self.look_around(self.snapshot(measurement)))
+        return understood
+
     # Mapping thread ---------------------------------------------------------------------------
 
     def integrate(self, measurement: Frame | Scan) -> Fused:
@@ -136,19 +158,29 @@ class Pipeline:
     def is_keyframe(self, measurement: Frame | Scan) -> bool:
         """Whether there is something to understand; answering yes makes this the last keyframe.
 
-        An image is worth encoding if its camera moved or turned enough since its last one, or if enough of
-        the map around is new; not while it is blurred, unless the camera went on moving as far again.
-        Where there is no image, or nothing that encodes it, but a network, the map is worth reading if
-        enough of it is new.
+        An image by :class:`ws3d_ros.sensors.keyframes.Keyframes`. Where there is no image, or nothing that
+        encodes it, the map is worth reading, or rendering, if enough of it is new.
         """
         novel = self._new_voxels > CHANGED * self._window_voxels
         if self.encodes(measurement):
-            due = self._sees_more(measurement, novel)
+            due = self._keyframes.take(measurement, novel, self._config.semantics)
         else:
-            due = self._namer is not None and novel
+            due = novel and (self._namer is not None or self._looks_around)
         if due:
             self._new_voxels = 0
+            self._keyframes_since_look += self._looks_around
         return due
+
+    def views_due(self) -> bool:
+        """Whether it is time to :meth:`look_around`; answering yes makes it a while till the next time."""
+        due = self._looks_around and self._keyframes_since_look >= KEYFRAMES_A_LOOK
+        if due:
+            self._keyframes_since_look = 0
+        return due
+
+    @property
+    def _looks_around(self) -> bool:
+        return self._encoder is not None and self._config.semantics.virtual_views
 
     def encodes(self, measurement: Frame | Scan) -> TypeGuard[Frame]:
         """Whether there is an image and something that encodes it."""
@@ -190,24 +222,6 @@ class Pipeline:
         """Takes over the settings that may change at run time (``live`` in config.py). Any thread may."""
         self._config, self.map.config = config, config.map
 
-    def _sees_more(self, frame: Frame, novel: bool) -> bool:
-        """Whether an image shows enough that is new, and shows it well; if so, its pose is the one that
-        later ones are compared with."""
-        assert frame.color is not None
-        last, settings = self._keyframes.get(frame.sensor), self._config.semantics
-        moved_m, turned_deg = (0.0, 0.0) if last is None else motion(last, frame.T_map_camera)
-
-        def went(times: float) -> bool:
-            distance_m, angle_deg = times * settings.keyframe_distance_m, times * settings.keyframe_angle_deg
-            return moved_m >= distance_m or turned_deg >= angle_deg
-
-        if last is not None and not novel and not went(1.0):
-            return False
-        if self._blur.setdefault(frame.sensor, Blur()).blurred(frame.color) and not went(2.0):
-            return False
-        self._keyframes[frame.sensor] = frame.T_map_camera
-        return True
-
     # Other threads ----------------------------------------------------------------------------
 
     def understand(self, measurement: Frame | Scan, window: Window) -> Understood:
@@ -239,6 +253,18 @@ class Pipeline:
             seen = lift(dense, views, frame, window, self._words.image, self._encoder.logit_scale)
             colors = paint(frame.color, views, window) if frame.depth_m is None else None
         return Understood(features=seen, paint=colors)
+
+    def look_around(self, window: Window) -> Understood:
+        """What pictures of the map itself add to its features, taken where it is known least."""
+        assert self._encoder is not None
+        with self.stopwatch("virtual_views"):
+            virtual = virtual_views.look_around(window, VIEWS_AT_ONCE, seed=window.stamp_ns)
+            dense = torch.stack(
+                [self._basis.compress_grid(each) for each in self._encoder.encode_dense(virtual.picture)]
+            )
+            words, scale = self._words.image, self._encoder.logit_scale
+            seen = virtual_views.lift_views(virtual, dense, window, words, scale)
+        return Understood(features=seen, virtual=virtual)
 
     def read_and_name(self, window: Window) -> Understood:
         """What the 3D network sees in a window, and all names that follow. Without one: names only.
@@ -356,10 +382,3 @@ def add(window: Window, seen: Patch) -> Window:
     weight[row] += seen.feature_weight
     feature[row] = total / weight[row, None]
     return replace(window, feature=feature, feature_weight=weight)
-
-
-def motion(T_map_a: FloatArray, T_map_b: FloatArray) -> tuple[float, float]:
-    """How far apart two poses (4, 4) are: metres, and degrees of the rotation between them."""
-    between = np.linalg.inv(T_map_a) @ T_map_b
-    cosine = (np.trace(between[:3, :3]) - 1.0) / 2.0
-    return float(np.linalg.norm(between[:3, 3])), float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))

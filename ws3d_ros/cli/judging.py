@@ -76,9 +76,7 @@ def map_sequence(
     run = Run(config, pipeline, VoxelVotes(*limits), VoxelVotes(*limits))
     count = len(range(0, len(folder), every))
     for item in track(folder.frames(every), "mapping", total=count, console=console):
-        pipeline.integrate(item.frame)
-        if pipeline.is_keyframe(item.frame):
-            pipeline.apply(pipeline.understand(item.frame, pipeline.snapshot(item.frame)))
+        pipeline.take(item.frame)
         run.classes.add(item.frame, folder.class_of_instance[item.instance.long()])
         run.instances.add(item.frame, item.instance)
     pipeline.finish()

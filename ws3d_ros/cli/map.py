@@ -49,6 +49,9 @@ def map_recording(
     ] = None,
     image_features: Annotated[bool, typer.Option(help="Names from images; --encoder says by which.")] = True,
     student: Annotated[bool, typer.Option(help="Names from shapes, by the 3D network.")] = True,
+    virtual_views: Annotated[
+        bool | None, typer.Option(help="Encode pictures of the map, too; default as in the node.")
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="auto, none, concept or open_clip:MODEL/PRETRAINED.")
     ] = None,
@@ -79,6 +82,7 @@ def map_recording(
         "semantics.vocabulary": vocabulary,
         "semantics.encoder": encoder if image_features else "none",
         "network.checkpoint": checkpoint if student else "none",
+        "semantics.virtual_views": virtual_views,
         "map.voxel_size_m": voxel_size_m,
         "inputs.max_depth_m": max_depth_m,
     }
@@ -173,9 +177,7 @@ def map_all(pipeline: Pipeline, recording: Recording) -> None:
         begun_ns: int | None = None
         for measurement in recording.measurements:
             begun_ns = measurement.stamp_ns if begun_ns is None else begun_ns
-            pipeline.integrate(measurement)
-            if pipeline.is_keyframe(measurement):
-                pipeline.apply(pipeline.understand(measurement, pipeline.snapshot(measurement)))
+            pipeline.take(measurement)
             progress.update(task, completed=(measurement.stamp_ns - begun_ns) / 1e9)
         progress.update(task, completed=recording.duration_s)
 

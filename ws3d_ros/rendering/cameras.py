@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ws3d_ros.rendering.splat import render
+from ws3d_ros.rendering.splat import Views, render
 from ws3d_ros.sensors.frame import Pinhole
 
 HEIGHT_M = (0.3, 1.8)
@@ -15,8 +15,14 @@ DISTANCE_M = (1.0, 4.0)
 CLEARANCE_M = 0.25
 """No voxel is nearer to a camera than this."""
 FLOOR_RADIUS_M = 1.5
+FLOOR_SHARE = 0.02
+"""So many of the voxels around are below the floor: noise, and what is seen through windows."""
+STEEPEST = 0.9
+"""Largest upward or downward part of a line of sight: people hardly ever take pictures of the ceiling."""
 CANDIDATES = 8
 """Poses tried for each view asked for."""
+AT_ONCE = 20_000
+"""Voxels that tell where the floor is; more of them say the same."""
 
 
 def need(feature_weight: Tensor, confidence: Tensor) -> Tensor:
@@ -58,31 +64,17 @@ def place_cameras(
     if len(points_m) == 0 or count == 0 or not bool((need > 0).any()):
         return points_m.new_zeros(0, 4, 4)
     eye_m, target_m = _candidates(points_m, normal, need, count * CANDIDATES, seed)
-    free = torch.tensor([bool(((points_m - e).norm(dim=1) > CLEARANCE_M).all()) for e in eye_m])
     away_m = (target_m - eye_m).norm(dim=1)
-    free = free.to(away_m.device) & (away_m >= DISTANCE_M[0]) & (away_m <= DISTANCE_M[1])
-    poses, away_m = look_at(eye_m[free], target_m[free]), away_m[free]
-    if len(poses) == 0:
-        return poses
+    steep = (target_m - eye_m)[:, 2].abs() > STEEPEST * away_m
+    inside = (away_m >= DISTANCE_M[0]) & (away_m <= DISTANCE_M[1]) & ~steep
+    eye_m, target_m = eye_m[inside], target_m[inside]
+    free = torch.cdist(eye_m, points_m).amin(dim=1) > CLEARANCE_M
+    eye_m, target_m = eye_m[free], target_m[free]
+    poses, away_m = look_at(eye_m, target_m), (target_m - eye_m).norm(dim=1)
     views = render(points_m, camera, poses, voxel_size_m, normal=normal)
     middle_m = views.depth_m[:, round(camera.cy), round(camera.cx)]
     clear = (middle_m > 0) & ((middle_m - away_m).abs() <= 3 * voxel_size_m)
-    shown = []
-    for index in clear.nonzero()[:, 0].tolist():
-        row = views.id[index].long().unique()
-        row = row[row >= 0]
-        shown.append((index, row, _quality(points_m[row], normal[row], poses[index, :3, 3])))
-    left = need.float().clone()
-    chosen: list[int] = []
-    while shown and len(chosen) < count:
-        gains = [float((left[row] * quality).sum()) for _, row, quality in shown]
-        best = max(range(len(gains)), key=gains.__getitem__)
-        if gains[best] <= 0:
-            break
-        index, row, quality = shown.pop(best)
-        left[row] *= 1.0 - quality
-        chosen.append(index)
-    return poses[chosen]
+    return poses[_choose(views, clear, points_m, normal, poses[:, :3, 3], need.float(), count)]
 
 
 def look_at(eye_m: Tensor, target_m: Tensor) -> Tensor:
@@ -110,11 +102,41 @@ def _candidates(
     target_m = points_m[picked]
     eye_m = target_m + side * (DISTANCE_M[0] + (DISTANCE_M[1] - DISTANCE_M[0]) * span[:, :1])
     height_m = HEIGHT_M[0] + (HEIGHT_M[1] - HEIGHT_M[0]) * span[:, 1]
-    for eye, height in zip(eye_m, height_m, strict=True):
-        near = (points_m[:, :2] - eye[:2]).norm(dim=1) < FLOOR_RADIUS_M
-        # Without a floor nearby: that of the whole window.
-        eye[2] = (points_m[near] if bool(near.any()) else points_m)[:, 2].amin() + height
+    eye_m[:, 2] = _floor(points_m, eye_m) + height_m
     return eye_m, target_m
+
+
+def _floor(points_m: Tensor, eye_m: Tensor) -> Tensor:
+    """(T,) height of the floor around (T, 3) places; without anything nearby: that of all points."""
+    points_m = points_m[:: 1 + len(points_m) // AT_ONCE]
+    by_height = points_m[points_m[:, 2].argsort()]
+    near = torch.cdist(eye_m[:, :2], by_height[:, :2]) < FLOOR_RADIUS_M
+    near |= ~near.any(dim=1, keepdim=True)
+    counted = near.cumsum(dim=1)
+    low = (counted > FLOOR_SHARE * counted[:, -1:]).int().argmax(dim=1)  # the first that is no noise
+    return by_height[low, 2]
+
+
+def _choose(
+    views: Views, clear: Tensor, points_m: Tensor, normal: Tensor, eye_m: Tensor, left: Tensor, count: int
+) -> list[int]:
+    """Greedily those ``clear`` views that show most of what is ``left`` to be seen."""
+    shown = {}
+    for index in clear.nonzero()[:, 0].tolist():
+        row = views.id[index].unique().long()
+        row = row[row >= 0]
+        shown[index] = row, _quality(points_m[row], normal[row], eye_m[index])
+    left = left.clone()
+    chosen: list[int] = []
+    while shown and len(chosen) < count:
+        gain = {index: float((left[row] * quality).sum()) for index, (row, quality) in shown.items()}
+        best = max(gain, key=gain.__getitem__)
+        if gain[best] <= 0:
+            break
+        row, quality = shown.pop(best)
+        left[row] *= 1.0 - quality
+        chosen.append(best)
+    return chosen
 
 
 def _quality(points_m: Tensor, normal: Tensor, eye_m: Tensor) -> Tensor:
