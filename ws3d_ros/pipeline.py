@@ -165,21 +165,22 @@ class Pipeline:
         if self.encodes(measurement):
             due = self._keyframes.take(measurement, novel, self._config.semantics)
         else:
-            due = novel and (self._namer is not None or self._looks_around)
+            due = novel and (self._namer is not None or self.looks_around)
         if due:
             self._new_voxels = 0
-            self._keyframes_since_look += self._looks_around
+            self._keyframes_since_look += self.looks_around
         return due
 
     def views_due(self) -> bool:
         """Whether it is time to :meth:`look_around`; answering yes makes it a while till the next time."""
-        due = self._looks_around and self._keyframes_since_look >= KEYFRAMES_A_LOOK
+        due = self.looks_around and self._keyframes_since_look >= KEYFRAMES_A_LOOK
         if due:
             self._keyframes_since_look = 0
         return due
 
     @property
-    def _looks_around(self) -> bool:
+    def looks_around(self) -> bool:
+        """Whether there are virtual views."""
         return self._encoder is not None and self._config.semantics.virtual_views
 
     def encodes(self, measurement: Frame | Scan) -> TypeGuard[Frame]:

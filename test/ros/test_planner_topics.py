@@ -11,7 +11,7 @@ import pytest
 from graph import BEST_EFFORT, LATCHED, MAP, RELIABLE, NodeProcess, Robot, cloud, transform
 from nav_msgs.msg import OccupancyGrid
 from room import HIGH_M, LOW_M, distance_to_walls_m, sweep
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import Image, PointCloud2
 from ws3d_ros.msg import InstanceArray
 
 VOXEL_M = 0.05
@@ -98,3 +98,14 @@ def test_objects_come_even_if_there_are_none(robot: Robot, turn: Callable[[], No
     message = after(turn, robot, "instances")
     assert message.header.frame_id == MAP
     assert list(message.instances) == []
+
+
+def test_a_picture_of_the_map_for_people(robot: Robot, turn: Callable[[], None]) -> None:
+    for layer in ("color", "label", "instance"):
+        robot.listen(Image, f"rendered/{layer}", RELIABLE)
+    for layer in ("color", "label", "instance"):
+        image = after(turn, robot, f"rendered/{layer}")
+        assert image.encoding == "rgb8"
+        assert len(image.data) == image.step * image.height
+    shades = np.frombuffer(robot.newest("rendered/color").data, np.uint8)
+    assert len(np.unique(shades)) > 10  # no camera: walls and floor in shades of grey

@@ -42,6 +42,8 @@ WAITING_MEASUREMENTS = 2
 STOP_WITHIN_S = 1.0
 RESTORED_AT_ONCE = 50_000
 """Voxels of a file that mapping takes in before it looks at its measurements again."""
+T_LIDAR_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+"""REP-103: x ahead and z up in a LiDAR's frame; z ahead and y down in an optical one."""
 NAMES_NICE = 10
 """Names take all the time that is left; mapping must not wait for them."""
 
@@ -68,6 +70,8 @@ class Snapshot:
         arrived_s: steady time at which the newest measurement in it arrived.
         sight: of that measurement; None while there was none (a map may have been loaded).
         states: of the objects, by instance.
+        eyes: (B, 4, 4) float32 T_map_camera, from where to show it to people: the last virtual cameras, or
+            where the newest measurement was made; None as ``sight``.
     """
 
     window: Window
@@ -75,6 +79,7 @@ class Snapshot:
     arrived_s: float
     sight: Sight | None = None
     states: Mapping[int, State] = field(default_factory=dict)
+    eyes: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ class Engine:
         self._center_m = np.zeros(3)
         self._arrived_s = 0.0
         self._sight: Sight | None = None
+        self._eyes: Tensor | None = None
         self._changes = 0
         self._published: dict[str, tuple[int, int]] = {}
         self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self.survive)
@@ -128,8 +134,7 @@ class Engine:
             state = (self._changes, listeners)
             if self._changes and self._published.get(topic) != state:
                 self._published[topic] = state
-                taken = Snapshot(copy(), self.words, self._arrived_s, self._sight, self.pipeline.states)
-                self._output.mailbox.put(topic, partial(publish, taken))
+                self._output.mailbox.put(topic, partial(publish, self._snapshot(copy())))
 
         self._mapping.mailbox.put(topic, snapshot)
 
@@ -137,10 +142,13 @@ class Engine:
         """A copy of the window around the robot, or of the whole map."""
 
         def taken() -> Snapshot:
-            window = self.pipeline.map.everything() if whole_map else self.window()
-            return Snapshot(window, self.words, self._arrived_s, self._sight, self.pipeline.states)
+            return self._snapshot(self.pipeline.map.everything() if whole_map else self.window())
 
         return self._mapping.mailbox.request(taken)
+
+    def _snapshot(self, window: Window) -> Snapshot:
+        states = self.pipeline.states
+        return Snapshot(window, self.words, self._arrived_s, self._sight, states, self._eyes)
 
     def window(self) -> Window:
         """The voxels around the robot. On the mapping thread only."""
@@ -213,6 +221,8 @@ class Engine:
                 f"{measurement.sensor} out of range",
                 f"{measurement.sensor}: no depth between inputs.min_depth_m and inputs.max_depth_m",
             )
+        if not self.pipeline.looks_around:
+            self._eyes = ahead(decoded)
         if self.pipeline.is_keyframe(decoded):
             self.keyframes += 1
             if self.pipeline.encodes(decoded):
@@ -220,6 +230,8 @@ class Engine:
                 self.skipped += self._images.mailbox.put("image", partial(self._look, decoded, window))
             else:
                 self._names.mailbox.put("window", self._name)
+            if self.pipeline.views_due():
+                self._images.mailbox.put("views", self._look_around)
 
     def _apply(self, understood: Understood, words: Vocabulary) -> None:
         """``words``: that the names in it are out of."""
@@ -247,6 +259,20 @@ class Engine:
         seen = self.pipeline.look(frame, window)
         self._mapping.mailbox.post(partial(self.pipeline.apply, seen))
         self._names.mailbox.put("window", self._name)
+
+    def _look_around(self) -> None:
+        """Cameras' images go first: when one waits, this is left to the next time."""
+        if len(self._images.mailbox):
+            return
+        window = self._mapping.mailbox.request(self.window).result()
+        if len(window) == 0:
+            return
+        seen = self.pipeline.look_around(window)
+        assert seen.virtual is not None
+        if len(seen.virtual.poses):
+            self._eyes = seen.virtual.poses
+            self._mapping.mailbox.post(partial(self.pipeline.apply, seen))
+            self._names.mailbox.put("window", self._name)
 
     # Names thread -----------------------------------------------------------------------------
 
@@ -335,3 +361,12 @@ class Engine:
             f"{worker} survived an error, please report it: {type(error).__name__}: {error} "
             f"({where.filename}:{where.lineno})",
         )
+
+
+def ahead(measurement: Frame | Scan) -> Tensor:
+    """(1, 4, 4) float32: an optical frame where the sensor is, which looks to where the sensor does."""
+    if isinstance(measurement, Frame):
+        pose = measurement.T_map_camera
+    else:
+        pose = measurement.T_map_lidar @ T_LIDAR_OPTICAL
+    return torch.from_numpy(pose).float()[None]

@@ -26,6 +26,7 @@ from ws3d_ros.node.objects import detections, instance_array, label_info, messag
 from ws3d_ros.node.packing import pack_cloud, pack_palette, pack_points
 from ws3d_ros.node.planners import Planners
 from ws3d_ros.node.qualities import EVERY, LATCHED, NEWEST
+from ws3d_ros.node.rendered import Rendered
 from ws3d_ros.reconstruction.window import Window
 
 REMEMBERED_LATENCIES = 200
@@ -38,6 +39,7 @@ class Outputs:
         self._node = node
         self._config = config
         self._planners = Planners(node, config.planning)
+        self._rendered = Rendered(node)
         self._vision = messages_of("vision_msgs")
         self._board = MarkerBoard()
         self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
@@ -58,7 +60,8 @@ class Outputs:
 
     def window_listeners(self) -> int:
         """How many listen to what is made from the window."""
-        return sum(_listeners(publisher) for publisher in self._of_window) + self._planners.window_listeners()
+        own = sum(_listeners(publisher) for publisher in self._of_window)
+        return own + self._planners.window_listeners() + self._rendered.listeners()
 
     def map_listeners(self) -> int:
         """How many listen to what is made from the whole map only for them; the map itself is latched."""
@@ -90,6 +93,7 @@ class Outputs:
         self._planners.publish_window(snapshot)
         if any(_listeners(publisher) for publisher in self._of_window[1:]) or self._planners.wants_targets():
             self._publish_objects(snapshot)
+        self._rendered.publish(snapshot, palette(snapshot.words), self.header(), self._publish)
 
     def _publish_objects(self, snapshot: Snapshot) -> None:
         """``~/markers``, ``~/instances``, and what vision_msgs and moveit_msgs have for objects."""
@@ -129,6 +133,7 @@ class Outputs:
     def destroy(self) -> None:
         """Ends the publishers."""
         self._planners.destroy()
+        self._rendered.destroy()
         for publisher in (*self._of_window, *self._latched):
             self._node.destroy_lifecycle_publisher(publisher)
 
