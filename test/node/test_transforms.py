@@ -18,7 +18,7 @@ from tf2_msgs.msg import TFMessage
 
 from ws3d_ros.node import transforms
 from ws3d_ros.node.time_jumps import TimeWatch
-from ws3d_ros.node.transforms import OwnTransforms, Tf2Transforms
+from ws3d_ros.node.transforms import OwnTransforms, Tf2Transforms, TransformListener, Transforms
 
 
 def message(
@@ -33,31 +33,39 @@ def message(
     return TFMessage(transforms=[link])
 
 
-class Own:
-    """Our buffer behind its subscriptions' callbacks."""
+class Buffer:
+    """A source of transforms, fed without a listener."""
+
+    def __init__(self, source: Transforms) -> None:
+        self.lookup, self.clear, self.links, self._keep = (
+            source.lookup,
+            source.clear,
+            source.links,
+            source.keep,
+        )
+
+    def set(self, *link: Any, static: bool = False) -> None:
+        self._keep(message(*link).transforms[0], static)
+
+
+class Listening:
+    """Our buffer behind its listener's callbacks."""
 
     def __init__(self, node: Node) -> None:
         self.jumps: list[str] = []
+        self.strays: list[str] = []
         self.warnings: list[tuple[str, str]] = []
-        watch = TimeWatch(lambda stream, back_s: self.jumps.append(stream))
-        self.source = OwnTransforms(node, watch, lambda key, text: self.warnings.append((key, text)))
-        self.lookup, self.clear = self.source.lookup, self.source.clear
+        watch = TimeWatch(
+            lambda stream, by_s: self.jumps.append(stream), lambda stream, by_s: self.strays.append(stream)
+        )
+        own = OwnTransforms()
+        self.listener = TransformListener(
+            node, own, watch, lambda key, text: self.warnings.append((key, text))
+        )
+        self.lookup, self.links = own.lookup, own.links
 
     def set(self, *link: Any, static: bool = False) -> None:
-        (self.source.on_static if static else self.source.on_moving)(message(*link))
-
-
-class Tf2:
-    """tf2's buffer, filled as its listener does."""
-
-    def __init__(self, node: Node) -> None:
-        self.source = Tf2Transforms(node)
-        self.lookup, self.clear = self.source.lookup, self.source.clear
-
-    def set(self, *link: Any, static: bool = False) -> None:
-        buffer = self.source.buffer
-        fill = buffer.set_transform_static if static else buffer.set_transform
-        fill(message(*link).transforms[0], "test")
+        (self.listener.on_static if static else self.listener.on_moving)(message(*link))
 
 
 @pytest.fixture(scope="module")
@@ -70,39 +78,55 @@ def node() -> Iterator[Node]:
     context.try_shutdown()
 
 
+@pytest.fixture
+def listening(node: Node) -> Iterator[Listening]:
+    listening = Listening(node)
+    yield listening
+    listening.listener.close()
+
+
 class TestOwnTransforms(TransformContract):
     @pytest.fixture
-    def buffer(self, node: Node) -> Iterator[Own]:
-        own = Own(node)
-        yield own
-        own.source.close()
+    def buffer(self) -> Buffer:
+        return Buffer(OwnTransforms())
 
 
 @pytest.mark.skipif(transforms.tf2_ros is None, reason="tf2_ros is not installed (it is not on PyPI)")
 class TestTf2Transforms(TransformContract):
     @pytest.fixture
-    def buffer(self, node: Node) -> Iterator[Tf2]:
-        tf2 = Tf2(node)
-        yield tf2
-        tf2.source.close()
+    def buffer(self) -> Buffer:
+        return Buffer(Tf2Transforms())
 
 
-def test_leading_slashes_of_ros_1_do_not_matter(node: Node) -> None:
-    own = Own(node)
-    own.set("/map", "/base", T0, (1, 2, 3), NO_TURN)
-    np.testing.assert_array_equal(own.lookup("/map", "base", T0)[:3, 3], (1, 2, 3))
+def test_leading_slashes_of_ros_1_do_not_matter(listening: Listening) -> None:
+    listening.set("/map", "/base", T0, (1, 2, 3), NO_TURN)
+    np.testing.assert_array_equal(listening.lookup("/map", "base", T0)[:3, 3], (1, 2, 3))
 
 
-def test_a_jump_back_is_seen(node: Node) -> None:
-    own = Own(node)
-    own.set("map", "base", T0, (0, 0, 0), NO_TURN)
-    own.set("map", "base", T0 - 60 * SECOND, (0, 0, 0), NO_TURN)
-    assert own.jumps == ["tf of 'base'"]
+def test_a_jump_back_is_seen(listening: Listening) -> None:
+    listening.set("map", "base", T0, (0, 0, 0), NO_TURN)
+    for second in (60, 59):
+        listening.set("map", "base", T0 - second * SECOND, (0, 0, 0), NO_TURN)
+    assert listening.jumps == ["tf of 'base'"]
 
 
-def test_a_transform_that_is_none_is_refused_and_told(node: Node) -> None:
-    own = Own(node)
-    own.set("map", "base", T0, (0, float("nan"), 0), NO_TURN)
-    [(key, text)] = own.warnings
+def test_one_stamp_from_the_future_does_not_lock_a_link(listening: Listening) -> None:
+    for offset in (0, 3600 * SECOND, SECOND):
+        listening.set("map", "base", T0 + offset, (offset / SECOND, 0, 0), NO_TURN)
+    assert listening.lookup("map", "base", T0 + SECOND // 2)[0, 3] == pytest.approx(0.5)
+    assert listening.strays == ["tf of 'base'"]
+    assert listening.jumps == []
+
+
+def test_a_transform_without_a_stamp_is_refused_and_told(listening: Listening) -> None:
+    listening.set("map", "base", 0, (0, 0, 0), NO_TURN)
+    assert listening.links() == {}
+    assert listening.warnings[0][0] == "tf base"
+    assert "no stamp" in listening.warnings[0][1]
+
+
+def test_a_transform_that_is_none_is_refused_and_told(listening: Listening) -> None:
+    listening.set("map", "base", T0, (0, float("nan"), 0), NO_TURN)
+    [(key, text)] = listening.warnings
     assert key == "tf base"
     assert "not finite" in text

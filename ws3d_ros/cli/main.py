@@ -14,6 +14,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 import typer
 
 from ws3d_ros.cli.demo import demo
+from ws3d_ros.cli.doctor import doctor
 from ws3d_ros.cli.evaluate import evaluate
 from ws3d_ros.cli.export import export
 from ws3d_ros.cli.finetune import finetune
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(play)
+app.command()(doctor)
 app.command()(evaluate)
 app.command("map")(map_recording)
 app.command()(query)

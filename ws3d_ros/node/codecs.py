@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from ws3d_ros.sensors.camera import CameraInfo, CameraModel
+from ws3d_ros.sensors.checkup.content import depth_unit_problem
 from ws3d_ros.sensors.cloud import decode_cloud
 from ws3d_ros.sensors.depth import decode_compressed_depth, decode_depth, register_depth
 from ws3d_ros.sensors.errors import SensorError
@@ -20,8 +21,6 @@ from ws3d_ros.sensors.frame import FloatArray, Frame, Pinhole, Scan
 from ws3d_ros.sensors.image import decode_compressed_image, decode_image
 
 AnyImage: TypeAlias = Image | CompressedImage  # type: ignore[valid-type]
-FARTHEST_M, NEAREST_M = 100.0, 0.005
-"""No depth camera measures beyond these: such a median means another unit."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,19 @@ def decode_sweep(message: PointCloud2, T_map_lidar: FloatArray, sensor: str) -> 
     Raises:
         SensorError: see :func:`ws3d_ros.sensors.cloud.decode_cloud`.
     """
-    points, intensity = decode_cloud(
+    points, intensity = decode_points(message)
+    return Scan(
+        stamp_ns=stamp_ns(message.header),
+        points_m=torch.from_numpy(points),
+        T_map_lidar=T_map_lidar,
+        intensity=None if intensity is None else torch.from_numpy(intensity),
+        sensor=sensor,
+    )
+
+
+def decode_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray | None]:
+    """Points (N, 3) and intensity of a cloud, see :func:`ws3d_ros.sensors.cloud.decode_cloud`."""
+    return decode_cloud(
         [(field.name, field.offset, field.datatype, field.count) for field in message.fields],
         message.height,
         message.width,
@@ -100,13 +111,6 @@ def decode_sweep(message: PointCloud2, T_map_lidar: FloatArray, sensor: str) -> 
         message.row_step,
         message.is_bigendian,
         message.data,
-    )
-    return Scan(
-        stamp_ns=stamp_ns(message.header),
-        points_m=torch.from_numpy(points),
-        T_map_lidar=T_map_lidar,
-        intensity=None if intensity is None else torch.from_numpy(intensity),
-        sensor=sensor,
     )
 
 
@@ -139,11 +143,13 @@ def decode_color(message: AnyImage) -> np.ndarray:
 def decode_any_depth(message: AnyImage, depth_scale: float) -> FloatArray:
     """(H, W) float32 metres, 0 where invalid."""
     if isinstance(message, CompressedImage):
-        depth_m = decode_compressed_depth(message.format, message.data, depth_scale)
-    else:
-        depth_m = decode_depth(*_raw(message), depth_scale)
-    _check_unit(depth_m)
-    return depth_m
+        return decode_compressed_depth(message.format, message.data, depth_scale)
+    return decode_depth(*_raw(message), depth_scale)
+
+
+def encoding_of(message: AnyImage) -> str:
+    """What an image says that its pixels are."""
+    return str(message.format if isinstance(message, CompressedImage) else message.encoding)
 
 
 def _raw(message: Image) -> tuple[str, int, int, int, bool, Any]:
@@ -167,6 +173,7 @@ def _rectified_color(shot: Shot) -> tuple[np.ndarray, Pinhole]:
 def _rectified_depth(shot: Shot, depth_scale: float) -> tuple[FloatArray, Pinhole]:
     assert shot.depth is not None
     depth_m = decode_any_depth(shot.depth, depth_scale)
+    _check_unit(depth_m, encoding_of(shot.depth), depth_scale)
     info = shot.depth_info if shot.depth_info is not None else shot.color_info
     model = _model(info, depth_m, shot.depth_rectified)
     return model.rectify_depth(depth_m), model.pinhole
@@ -209,18 +216,12 @@ def _resized(color: np.ndarray, camera: Pinhole) -> np.ndarray:
     return np.asarray(cv2.resize(color, (camera.width, camera.height), interpolation=method))
 
 
-def _check_unit(depth_m: FloatArray) -> None:
+def _check_unit(depth_m: FloatArray, encoding: str, depth_scale: float) -> None:
     """Raises SensorError(``depth_unit``) when the values cannot be metres."""
     valid = depth_m[::4, ::4]
     valid = valid[valid > 0]
     if len(valid) == 0:
         return
-    median = float(np.median(valid))
-    if NEAREST_M <= median <= FARTHEST_M:
-        return
-    raise SensorError(
-        "depth_unit",
-        f"the depth image says that most is {median:g} m away; a 32FC1 image must be in metres (REP-118), "
-        "and for 16UC1 inputs.depth_scale must be the metres of one unit (0.001 for millimetres): "
-        "convert the driver's output or set inputs.depth_scale",
-    )
+    wrong = depth_unit_problem(float(np.median(valid)), encoding, depth_scale)
+    if wrong:
+        raise SensorError("depth_unit", wrong)

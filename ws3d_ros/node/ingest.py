@@ -23,7 +23,7 @@ from ws3d_ros.node.codecs import Shot, stamp_ns
 from ws3d_ros.node.inputs import Input
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.time_jumps import TimeWatch
-from ws3d_ros.node.transforms import bare, listen
+from ws3d_ros.node.transforms import TransformListener, bare, choose_transforms
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.ledger import Ledger
 from ws3d_ros.sensors.pairing import Dropped, WaitingRoom
@@ -80,28 +80,29 @@ class Ingest:
         self._reporter = reporter
         self._on_measurement = on_measurement
         self._on_time_jump = on_time_jump
-        self._watch = TimeWatch(self._jumped)
-        self._transforms = listen(node, self._watch, reporter.report)
+        self._watch = TimeWatch(self._jumped, self._strayed)
+        self.transforms = choose_transforms(node.get_logger().info)
+        self._listener = TransformListener(node, self.transforms, self._watch, reporter.report)
         self._patience_s, self._polled_s = 0.0, time.monotonic()
         self._waited_s: deque[float] = deque(maxlen=20)
         self._rooms: dict[str, WaitingRoom[Arrival]] = {}
-        self._cameras = [self._camera(name) for name in config.cameras]
-        self._lidars = [self._lidar(name) for name in config.lidars]
+        self.cameras = [self._camera(name) for name in config.cameras]
+        self.lidars = {name: self._lidar(name) for name in config.lidars}
         self.look()
 
     def look(self) -> None:
         """Finds topics, follows them when they change, and says which are silent. Call it every second."""
-        for source in self._inputs():
+        for source in self.inputs():
             if source.look() and source.source is not None:
                 self._node.get_logger().info(f"listening to {source.source.topic} ({source.source.type})")
-        for camera in self._cameras:
+        for camera in self.cameras:
             camera.decide()
         self._complain()
 
     def poll(self) -> None:
         """Lets go on what tf knows by now. Call it often."""
         self._advance()
-        for camera in self._cameras:
+        for camera in self.cameras:
             camera.poll(time.monotonic())
         for sensor, room in self._rooms.items():
             admitted = room.poll(self._patience_s)
@@ -122,9 +123,9 @@ class Ingest:
 
     def close(self) -> None:
         """Ends all subscriptions."""
-        for source in self._inputs():
+        for source in self.inputs():
             source.close()
-        self._transforms.close()
+        self._listener.close()
 
     # Sensors ----------------------------------------------------------------------------------
 
@@ -148,8 +149,9 @@ class Ingest:
             raise ValueError(f"two sensors are called '{name}'")
         self._rooms[name] = WaitingRoom(self._pose, self._config.tf_deadline_s)
 
-    def _inputs(self) -> list[Input]:
-        return [*(source for camera in self._cameras for source in camera.inputs), *self._lidars]
+    def inputs(self) -> list[Input]:
+        """Every topic of every sensor."""
+        return [*(source for camera in self.cameras for source in camera.inputs), *self.lidars.values()]
 
     # Ways of a message ------------------------------------------------------------------------
 
@@ -166,7 +168,9 @@ class Ingest:
                 sensor, [Dropped(stamp, f"no_{what}", f"the header on {stream} has no {what}")], True
             )
             return False
-        self._watch.see(stream, stamp)
+        if not self._watch.see(stream, stamp):
+            self._unpaired(sensor, [Dropped(stamp, "stray_stamp", "")], False)
+            return False
         return True
 
     def _arrived(self, sensor: str, stamp: int, content: Shot | PointCloud2) -> None:
@@ -204,14 +208,14 @@ class Ingest:
     # Places -----------------------------------------------------------------------------------
 
     def _pose(self, frame: str, stamp: int) -> FloatArray:
-        return self._transforms.lookup(self._config.map_frame, frame, stamp)
+        return self.transforms.lookup(self._config.map_frame, frame, stamp)
 
     def _depth_in_color(self, shot: Shot, stamp: int) -> FloatArray | None:
         """``T_color_depth``, where depth is not registered: it has a calibration and a frame of its own."""
         if shot.color is None or shot.depth is None or shot.depth_info is None:
             return None
         color, depth = bare(shot.color.header.frame_id), bare(shot.depth.header.frame_id)
-        return None if color == depth else self._transforms.lookup(color, depth, stamp)
+        return None if color == depth else self.transforms.lookup(color, depth, stamp)
 
     def _robot_position(self, stamp: int, pose: FloatArray) -> FloatArray:
         """(3,) where the robot is; the sensor, where tf does not know the robot."""
@@ -222,19 +226,36 @@ class Ingest:
 
     # Trouble ----------------------------------------------------------------------------------
 
-    def _jumped(self, stream: str, back_s: float) -> None:
-        """Time began again: what waits belongs to the past, and so do all moving transforms."""
+    def _jumped(self, stream: str, by_s: float) -> None:
+        """Time began again: what waits belongs to the past, and so do all moving transforms.
+
+        Ahead there is nothing to forget: tf drops what is old by itself, and nothing waits for ever.
+        """
+        for source in self.inputs():
+            source.log.clear()
+        if by_s > 0:
+            self._reporter.report("time jump", f"time jumped ahead by {by_s:.1f} s ({stream})")
+            return
         self._reporter.report(
             "time jump",
-            f"time jumped back by {back_s:.1f} s ({stream}); waiting measurements and transforms were "
+            f"time jumped back by {-by_s:.1f} s ({stream}); waiting measurements and transforms were "
             f"forgotten, the map was {'cleared' if self._config.clear_map_on_time_jump else 'kept'}",
         )
-        self._transforms.clear()
-        for camera in self._cameras:
+        self.transforms.clear()
+        for camera in self.cameras:
             camera.restart()
         for sensor, room in self._rooms.items():
             self._give_up(sensor, room.clear(), silent=True)
         self._on_time_jump()
+
+    def _strayed(self, stream: str, by_s: float) -> None:
+        """One stamp was far off, and the next was right again."""
+        self._reporter.report(
+            f"stray {stream}",
+            f"a stamp of {stream} was {abs(by_s):.1f} s {'behind' if by_s < 0 else 'ahead of'} its "
+            "neighbours, so its "
+            "message was not used; look for a second publisher, or a clock that is set while it runs",
+        )
 
     def _note_wait(self, waited_s: float) -> None:
         """Tells when tf keeps measurements waiting again and again."""
@@ -247,15 +268,28 @@ class Ingest:
                 f"up to inputs.tf_deadline_s = {self._config.tf_deadline_s:g} s, and the map lags behind",
             )
 
+    def missed(self) -> dict[str, str]:
+        """Base topics that are needed and silent, and why."""
+        needed = [source for camera in self.cameras for source in camera.needed()]
+        needed += self.lidars.values()
+        taken = {source.source.topic for source in self.inputs() if source.source is not None}
+        flows = self._flows()
+        return {
+            source.base: source.explain(taken)
+            for source in needed
+            if source.is_silent(PATIENCE_S) and (not flows or source.has_alternatives(taken))
+        }
+
+    def _flows(self) -> bool:
+        """Whether any measurement comes at all."""
+        return any(not source.is_silent(PATIENCE_S) for source in self.inputs() if source.role != "info")
+
     def _complain(self) -> None:
         """Names the silent topics: in the log again and again while nothing flows at all, else once."""
-        flows = any(not source.is_silent(PATIENCE_S) for source in self._inputs() if source.role != "info")
-        needed = [source for camera in self._cameras for source in camera.needed()] + self._lidars
-        taken = {source.source.topic for source in self._inputs() if source.source is not None}
-        for source in self._inputs():
+        missed, flows = self.missed(), self._flows()
+        for source in self.inputs():
             key = f"silent {source.base}"
-            missed = source in needed and (not flows or source.has_alternatives(taken))
-            if missed and source.is_silent(PATIENCE_S):
-                self._reporter.report(key, source.explain(taken), once=flows)
+            if source.base in missed:
+                self._reporter.report(key, missed[source.base], once=flows)
             else:
                 self._reporter.solve(key)

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from ws3d_ros.node.codecs import stamp_ns
 from ws3d_ros.node.topics import (
     CAMERA_INFO,
     CLOUD,
@@ -24,6 +26,7 @@ from ws3d_ros.node.topics import (
     explain_silence,
     similar,
 )
+from ws3d_ros.sensors.checkup.stream import Endpoint, StreamLog
 
 CLASSES: dict[str, Any] = {
     IMAGE: Image,
@@ -50,6 +53,8 @@ class Input:
         self.source: Source | None = None
         self.last_s: float | None = None
         self.since_s = time.monotonic()
+        self.newest: Any = None
+        self.log = StreamLog()
         self._node = node
         self._on_message = on_message
         self._subscription: Subscription[Any] | None = None
@@ -68,6 +73,7 @@ class Input:
             source.topic,
             self._receive,
             profile(source),
+            event_callbacks=SubscriptionEventCallbacks(message_lost=self._lose),
             **self._overrides(source.topic),
         )
         return True
@@ -92,9 +98,18 @@ class Input:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
+    def endpoints(self) -> tuple[list[Endpoint], Endpoint | None]:
+        """Who publishes the topic, and our own subscription, as the graph has them."""
+        topic = self.base if self.source is None else self.source.topic
+        return endpoints(self._node, topic)
+
     def _receive(self, message: Any) -> None:
-        self.last_s = time.monotonic()
+        self.last_s, self.newest = time.monotonic(), message
+        self.log.note(self.last_s, stamp_ns(message.header), self._node.get_clock().now().nanoseconds)
         self._on_message(message)
+
+    def _lose(self, event: Any) -> None:
+        self.log.note_lost(time.monotonic(), int(event.total_count_change))
 
     def _published(self) -> list[Published]:
         return [
@@ -133,6 +148,27 @@ class Input:
             if self._node.has_parameter(f"qos_overrides.{topic}.subscription.{kind.name.lower()}")
         ]
         return {"qos_overriding_options": QoSOverridingOptions(given)} if given else {}
+
+
+def endpoints(node: Node, topic: str) -> tuple[list[Endpoint], Endpoint | None]:
+    """Who publishes a topic, and the node's own subscription to it, None without."""
+    own = (node.get_name(), node.get_namespace())
+    ours = [
+        info
+        for info in node.get_subscriptions_info_by_topic(topic)
+        if (info.node_name, info.node_namespace) == own
+    ]
+    publishers = [_endpoint(info) for info in node.get_publishers_info_by_topic(topic)]
+    return publishers, _endpoint(ours[0]) if ours else None
+
+
+def _endpoint(info: Any) -> Endpoint:
+    return Endpoint(
+        info.node_name,
+        info.topic_type,
+        info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+        info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+    )
 
 
 def profile(source: Source) -> QoSProfile:

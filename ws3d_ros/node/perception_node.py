@@ -22,7 +22,7 @@ from ws3d_ros.language.choose import Choice
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.msg import PipelineStatus
 from ws3d_ros.network.choose import NetworkChoice, voxel_size_warning
-from ws3d_ros.node import parameters
+from ws3d_ros.node import doctor, parameters
 from ws3d_ros.node.engine import STOP_WITHIN_S, Engine
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.log_bridge import bridge_logging
@@ -77,6 +77,7 @@ class Activity:
     """What lives from activate to deactivate."""
 
     ingest: Ingest
+    doctor: doctor.Doctor
     timers: list[Timer]
 
 
@@ -163,13 +164,15 @@ class PerceptionNode(LifecycleNode):
         ingest = Ingest(
             self, config.inputs, core.ledger, core.reporter, core.engine.offer, self._on_time_jump
         )
+        examiner = doctor.Doctor(self, ingest, config.inputs, core.reporter, core.engine.survive)
         timers = [
+            self._every(doctor.PERIOD_S, examiner.look),
             self._every(LOOK_PERIOD_S, ingest.look),
             self._every(POLL_PERIOD_S, ingest.poll),
             self._every(1.0 / config.output.cloud_rate_hz, self._publish_window),
             self._every(config.output.map_period_s, self._publish_map),
         ]
-        self._activity = Activity(ingest, timers)
+        self._activity = Activity(ingest, examiner, timers)
         core.outputs.restart()
         self._tell_words(core.engine.words)
         self.get_logger().info("active")
@@ -199,6 +202,7 @@ class PerceptionNode(LifecycleNode):
         for timer in self._activity.timers:
             self.destroy_timer(timer)
         self._activity.ingest.close()
+        self._activity.doctor.stop(STOP_WITHIN_S)
         self._activity = None
         if self._core is not None:
             self._core.engine.forget_waiting("deactivated")
@@ -253,7 +257,10 @@ class PerceptionNode(LifecycleNode):
             health(self._core, self._activity is not None, waiting), self._core.outputs.header()
         )
         self._status.publish(status)
-        self._diagnostics.publish(diagnostics_message(self.get_name(), status))
+        diagnostics = diagnostics_message(self.get_name(), status)
+        sections = self._activity.doctor.sections if self._activity is not None else []
+        diagnostics.status += [doctor.to_entry(self.get_name(), section) for section in sections]
+        self._diagnostics.publish(diagnostics)
 
     def _on_time_jump(self) -> None:
         assert self._core is not None

@@ -7,7 +7,12 @@ import time
 from collections.abc import Callable
 
 LOG_EVERY_S = 5.0
+"""What lasts is said again after this, then after twice this, and so on …"""
+LOG_AT_LEAST_EVERY_S = 600.0
+"""… but not more seldom than this."""
 KEEP_S = 10.0
+FORGET_S = 60.0
+"""A problem that was away for so long is a new one when it comes again."""
 
 
 class Reporter:
@@ -23,17 +28,22 @@ class Reporter:
         self._now_s = now_s
         self._lock = threading.Lock()
         self._problems: dict[str, tuple[float, str]] = {}
-        self._logged_s: dict[str, float] = {}
+        self._seen_s: dict[str, float] = {}
+        self._logged: dict[str, tuple[float, float]] = {}  # when it was said, how long to be silent then
 
     def report(self, key: str, message: str, once: bool = False) -> None:
-        """Something is wrong now. The log hears of a key at most every 5 s, or only once."""
+        """Something is wrong now. The log hears of a key ever more seldom while it lasts, or only once."""
         now_s = self._now_s()
         with self._lock:
             self._problems[key] = (now_s, message)
-            logged_s = self._logged_s.get(key)
-            due = logged_s is None or (not once and now_s - logged_s >= LOG_EVERY_S)
+            if now_s - self._seen_s.get(key, now_s) > FORGET_S:
+                self._logged.pop(key, None)
+            self._seen_s[key] = now_s
+            logged = self._logged.get(key)
+            due = logged is None or (not once and now_s - logged[0] >= logged[1])
             if due:
-                self._logged_s[key] = now_s
+                silent_s = LOG_EVERY_S if logged is None else min(2 * logged[1], LOG_AT_LEAST_EVERY_S)
+                self._logged[key] = (now_s, silent_s)
         if due:
             self._warn(message)
 
@@ -52,4 +62,5 @@ class Reporter:
         """Forgets everything, when a new start makes it stale."""
         with self._lock:
             self._problems.clear()
-            self._logged_s.clear()
+            self._seen_s.clear()
+            self._logged.clear()

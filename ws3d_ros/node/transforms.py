@@ -2,7 +2,7 @@
 
 The contract: ``lookup`` gives what tf says at a stamp or raises
 :class:`~ws3d_ros.sensors.transforms.TransformError`, never extrapolates and never blocks; ``clear``
-forgets moving links and keeps static ones.
+forgets moving links and keeps static ones; ``links`` tells what there is.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import yaml
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -17,6 +18,7 @@ from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
 from ws3d_ros.node.time_jumps import TimeWatch
+from ws3d_ros.sensors.checkup.links import Link
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.rigid import pose_matrix
 from ws3d_ros.sensors.transforms import TransformBuffer, TransformError
@@ -39,33 +41,44 @@ class Transforms(Protocol):
         """(4, 4) float64, source points to target points."""
         ...
 
-    def clear(self) -> None: ...
-
-    def close(self) -> None:
-        """Ends the subscriptions."""
+    def links(self) -> dict[str, Link]:
+        """What is known of every frame in its parent, by the frame's name."""
         ...
 
+    def keep(self, message: TransformStamped, static: bool) -> None:
+        """Takes a transform in; raises TransformError(``bad_transform``)."""
+        ...
 
-def listen(node: Node, watch: TimeWatch, warn: Callable[[str, str], object]) -> Transforms:
-    """Transforms from ``/tf`` and ``/tf_static``.
+    def clear(self) -> None: ...
 
-    Args:
-        watch: is shown the stamps, where the messages pass through our hands.
-        warn: is told, with a key, about transforms that are refused.
-    """
+
+def choose_transforms(say: Callable[[str], object]) -> Transforms:
+    """tf2's buffer where there is one; ``say`` hears which it is."""
     if tf2_ros is not None:
-        node.get_logger().info("transforms by tf2_ros")
-        return Tf2Transforms(node)
-    node.get_logger().info("transforms by the package's own buffer (tf2_ros is not installed)")
-    return OwnTransforms(node, watch, warn)
+        say("transforms by tf2_ros")
+        return Tf2Transforms()
+    say("transforms by the package's own buffer (tf2_ros is not installed)")
+    return OwnTransforms()
 
 
-class OwnTransforms:
-    """Our buffer, fed by two subscriptions."""
+class TransformListener:
+    """Feeds transforms from ``/tf`` and ``/tf_static``.
 
-    def __init__(self, node: Node, watch: TimeWatch, warn: Callable[[str, str], object]) -> None:
-        self.buffer = TransformBuffer()
+    tf2's own listener believes every stamp: a single one from the future would lock a link until
+    time gets there.
+    """
+
+    def __init__(
+        self, node: Node, transforms: Transforms, watch: TimeWatch, warn: Callable[[str, str], object]
+    ) -> None:
+        """
+        Args:
+            transforms: what is fed.
+            watch: is shown the stamps, and says which to believe.
+            warn: is told, with a key, about transforms that are refused.
+        """
         self._node = node
+        self._transforms = transforms
         self._watch = watch
         self._warn = warn
         self._subscriptions = [
@@ -73,40 +86,60 @@ class OwnTransforms:
             node.create_subscription(TFMessage, "/tf_static", self.on_static, STATIC),
         ]
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> FloatArray:
-        return self.buffer.lookup(bare(target), bare(source), stamp_ns)
-
-    def clear(self) -> None:
-        self.buffer.clear()
-
     def close(self) -> None:
+        """Ends the subscriptions."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
     def on_moving(self, message: TFMessage) -> None:
         for transform in message.transforms:
-            self._watch.see(f"tf of '{transform.child_frame_id}'", _stamp_ns(transform))
-            self._set(transform, static=False)
+            child, stamp_ns = bare(transform.child_frame_id), _stamp_ns(transform)
+            if stamp_ns == 0:
+                self._warn(
+                    f"tf {child}",
+                    f"a transform to '{child}' on /tf has no stamp and was not used: its publisher must "
+                    "fill it in",
+                )
+            elif self._watch.see(f"tf of '{child}'", stamp_ns):
+                self._keep(transform, static=False)
 
     def on_static(self, message: TFMessage) -> None:
         for transform in message.transforms:
-            self._set(transform, static=True)
+            self._keep(transform, static=True)
 
-    def _set(self, message: TransformStamped, static: bool) -> None:
+    def _keep(self, transform: TransformStamped, static: bool) -> None:
+        try:
+            self._transforms.keep(transform, static)
+        except TransformError as error:
+            self._warn(f"tf {bare(transform.child_frame_id)}", str(error))
+
+
+class OwnTransforms:
+    """Our buffer."""
+
+    def __init__(self) -> None:
+        self.buffer = TransformBuffer()
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> FloatArray:
+        return self.buffer.lookup(bare(target), bare(source), stamp_ns)
+
+    def links(self) -> dict[str, Link]:
+        return self.buffer.links()
+
+    def keep(self, message: TransformStamped, static: bool) -> None:
         t, q = message.transform.translation, message.transform.rotation
         parent, child = bare(message.header.frame_id), bare(message.child_frame_id)
-        try:
-            self.buffer.set(parent, child, _stamp_ns(message), (t.x, t.y, t.z), (q.x, q.y, q.z, q.w), static)
-        except TransformError as error:
-            self._warn(f"tf {child}", str(error))
+        self.buffer.set(parent, child, _stamp_ns(message), (t.x, t.y, t.z), (q.x, q.y, q.z, q.w), static)
+
+    def clear(self) -> None:
+        self.buffer.clear()
 
 
 class Tf2Transforms:
-    """tf2's buffer and listener."""
+    """tf2's buffer. What it refuses, it tells in the log by itself."""
 
-    def __init__(self, node: Node) -> None:
-        self.buffer = tf2_ros.Buffer(node=node)
-        self._listener = tf2_ros.TransformListener(self.buffer, node)
+    def __init__(self) -> None:
+        self.buffer = tf2_ros.Buffer()
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> FloatArray:
         target, source = bare(target), bare(source)
@@ -129,19 +162,24 @@ class Tf2Transforms:
             return "disconnected"  # a moving link was forgotten when time jumped back
         return "too_new" if stamp_ns > newest.nanoseconds else "too_old"
 
-    def _why_beyond(self, target: str, source: str, stamp_ns: int) -> str:
-        """The reason of a refused extrapolation, which tf2 tells in words only."""
-        try:
-            newest = self.buffer.get_latest_common_time(target, source)
-        except tf2_ros.TransformException:
-            return "disconnected"  # a cleared buffer knows the frames still, but no link
-        return "too_new" if stamp_ns > newest.nanoseconds else "too_old"
+    def links(self) -> dict[str, Link]:
+        known = yaml.safe_load(self.buffer.all_frames_as_yaml()) or {}
+        return {
+            child: Link(
+                parent=str(link["parent"]),
+                # Links that move never have the stamp 0 here; static ones always do.
+                is_static=float(link["most_recent_transform"]) == 0.0,
+                oldest_ns=int(float(link["oldest_transform"]) * 1e9),
+                newest_ns=int(float(link["most_recent_transform"]) * 1e9),
+            )
+            for child, link in dict(known).items()
+        }
+
+    def keep(self, message: TransformStamped, static: bool) -> None:
+        (self.buffer.set_transform_static if static else self.buffer.set_transform)(message, "ws3d")
 
     def clear(self) -> None:
         self.buffer.clear()
-
-    def close(self) -> None:
-        self._listener.unregister()
 
 
 def bare(frame: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ws3d_ros.sensors.checkup.links import Link
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.rigid import IDENTITY, Pose, compose, interpolate, inverse, matrix
@@ -101,6 +102,14 @@ class TransformBuffer:
         """
         with self._lock:
             self._links = {child: link for child, link in self._links.items() if link.static}
+
+    def links(self) -> dict[str, Link]:
+        """What is known of every frame in its parent, by the frame's name."""
+        with self._lock:
+            return {
+                child: Link(link.parent, link.static, link.stamps[0], link.stamps[-1])
+                for child, link in self._links.items()
+            }
 
     def _links_between(self, target: str, source: str) -> tuple[list[_Link], list[_Link]]:
         """The links from the source, and from the target, up to their first common ancestor."""

@@ -1,0 +1,1 @@
+"""What is wrong with the inputs, judged from plain observations: the doctor's knowledge, without ROS."""
