@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ws3d_ros.cli.clouds import procedural
+from ws3d_ros.cli.clouds import data_set, procedural
+from ws3d_ros.cli.finetune import LICENCE as DATA_LICENCE
+from ws3d_ros.language.choose import choose_encoder
+from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_model
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.backends.backend import Backend
@@ -29,6 +32,7 @@ from ws3d_ros.training.pretrain import Clouds, Pretraining, new_student, zero_sh
 from ws3d_ros.training.recipe import Recipe, load_recipe
 from ws3d_ros.training.run_folder import RunFolder
 from ws3d_ros.training.settle import settle_norms
+from ws3d_ros.training.teacher import Teacher, taught
 from ws3d_ros.training.words import Encode, WordBook
 
 console = Console()
@@ -53,9 +57,17 @@ def pretrain(
         plan, text = load_recipe(recipe)
         run = RunFolder(out, text)
         encode = SentenceEncoder(find_sentence_model(None)).encode
-        _, clouds, held_out = procedural(plan.data, plan.student.voxel_size_m, scenes, console)
-        words = _word_book(encode)
-        student = new_student(plan, words, SPACE, LICENCE).to(device)
+        if plan.source == "procedural":
+            names, clouds, held_out = procedural(plan.data, plan.student.voxel_size_m, scenes, console)
+        else:
+            names, clouds, held_out = data_set(plan.source, plan.data)
+        words = _word_book(names, encode)
+        licence = LICENCE if plan.source == "procedural" else DATA_LICENCE
+        if plan.terms.distillation:
+            encoder = _encoder(plan, device)
+            licence += f"; taught by {encoder.name}"
+            clouds = _taught(plan, clouds, encoder, words, scenes / "taught")
+        student = new_student(plan, words, SPACE, licence).to(device)
         _train(plan, student, words.to(device), clouds, held_out, run)
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{escape(str(error))}")
@@ -71,10 +83,27 @@ def whole_batches(plan: Recipe, clouds: Clouds, backend: Backend, device: torch.
         yield make_batch(whole, plan.student.inputs, plan.student.voxel_size_m, backend, device)
 
 
-def _word_book(encode: Encode) -> WordBook:
-    from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS  # an extra: robots do without
+def _word_book(names: tuple[str, ...], encode: Encode) -> WordBook:
+    from ws3d_ros.training.scenes.names import CATEGORY, SYNONYMS  # an extra: robots do without
 
-    return WordBook(NAMES, SYNONYMS, CATEGORY, encode)
+    others = {
+        name: [word for word in SYNONYMS.get(name, ()) if word not in names]  # a data set may tell them apart
+        for name in names
+    }
+    return WordBook(names, others, CATEGORY, encode)
+
+
+def _encoder(plan: Recipe, device: str) -> Encoder:
+    choice = choose_encoder(plan.teacher.encoder, device=device, threads=torch.get_num_threads())
+    if choice.encoder is None:
+        raise ValueError(f"teacher.encoder: {choice.why}")
+    console.print(f"the teacher: {choice.why}")
+    return choice.encoder
+
+
+def _taught(plan: Recipe, clouds: Clouds, encoder: Encoder, words: WordBook, folder: Path) -> Clouds:
+    teacher = Teacher(encoder, words.spellings, plan.teacher.views, plan.student.voxel_size_m)
+    return taught(clouds, teacher, folder, console)
 
 
 def _train(

@@ -67,7 +67,7 @@ def crop(
 def overlay(cloud: LabelledCloud, other: LabelledCloud) -> LabelledCloud:
     """Both clouds in one place, floor on floor: things are told by their shape, not only by what is around.
 
-    After Mix3D (Nekrasov et al., 3DV 2021). Colours and normals are kept if both clouds have them.
+    After Mix3D (Nekrasov et al., 3DV 2021). Colours, normals and what is told are kept if both have them.
     """
 
     def low(points_m: np.ndarray) -> np.ndarray:
@@ -87,6 +87,7 @@ def overlay(cloud: LabelledCloud, other: LabelledCloud) -> LabelledCloud:
         label=np.concatenate([cloud.label, other.label]),
         instance=np.concatenate([cloud.instance, things]),
         region=None,
+        told=joined(cloud.told, other.told),
     )
 
 
@@ -100,6 +101,7 @@ def take(cloud: LabelledCloud, rows: np.ndarray) -> LabelledCloud:
         label=cloud.label[rows],
         instance=cloud.instance[rows],
         region=None if cloud.region is None else cloud.region[rows],
+        told=None if cloud.told is None else cloud.told[rows],
     )
 
 

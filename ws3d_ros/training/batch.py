@@ -14,6 +14,7 @@ from ws3d_ros.network.inputs import input_features
 from ws3d_ros.network.kernel_map import submanifold_map
 from ws3d_ros.network.sparse_tensor import SparseTensor, sparse_tensor
 from ws3d_ros.training.datasets.labelled_cloud import NONE, LabelledCloud
+from ws3d_ros.training.losses import region_means
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,8 @@ class Batch:
             voxel is of none.
         offset_m: (N, 3) float32 from the voxel to the middle of its thing's box; NaN for none.
         region: (N,) int64 patch of surface, numbered as ``instance``; -1 where clouds are not cut.
+        told: (N, C) float32 as ``LabelledCloud.told``, the mean over the voxel's points; None where a cloud
+            has none.
     """
 
     voxels: SparseTensor
@@ -40,6 +43,7 @@ class Batch:
     boundary: Tensor
     offset_m: Tensor
     region: Tensor
+    told: Tensor | None = None
 
 
 def make_batch(
@@ -92,7 +96,15 @@ def make_batch(
         boundaries(voxels.coords, name, instance),
         offsets(voxels.coords, instance, voxel_size_m),
         majority(torch.cat(regions).to(device), cell, count),
+        _told(clouds, cell, count),
     )
+
+
+def _told(clouds: Sequence[LabelledCloud], cell: Tensor, cells: int) -> Tensor | None:
+    rows = [torch.from_numpy(cloud.told) for cloud in clouds if cloud.told is not None]
+    if len(rows) < len(clouds):
+        return None
+    return region_means(torch.cat(rows).to(cell.device).float(), cell, cells)
 
 
 def _renumbered(value: np.ndarray, first: int) -> tuple[Tensor, int]:

@@ -1,6 +1,7 @@
 """Pre-training: the student learns where words are in a scene, from scenes in which everything has a name.
 
-Each voxel, each thing and each scene as a whole is drawn to its words (docs/method.md). Clouds are
+Each voxel, each thing and each scene as a whole is drawn to its words (docs/method.md), and where an image
+encoder teaches, each voxel to what that says of rendered views. Clouds are
 partial at first and larger later; colours and normals go missing, so that one network serves RGB-D
 and LiDAR.
 """
@@ -27,6 +28,8 @@ from ws3d_ros.training.words import WordBook
 
 Clouds = Sequence[Callable[[], LabelledCloud]]
 """What loads each cloud, when it is needed."""
+LEAST = 1e-6
+"""Probability, and trust, that counts as none."""
 
 
 def new_student(recipe: Recipe, words: WordBook, space: str, licence: str) -> Student:
@@ -110,17 +113,16 @@ class Pretraining:
         reading = self._student(batch.voxels)
         embedding = normalize(reading.embedding.float(), dim=1)
         scale = heads.logit_scale
+        logits = scale * embedding @ words.T
         terms = {
             "point": weight.point
-            * losses.point_alignment(
-                scale * embedding @ words.T, batch.name, losses.lift_rare(batch.name, len(words))
-            )
+            * losses.point_alignment(logits, batch.name, losses.lift_rare(batch.name, len(words)))
         }
         if weight.category:
             category = torch.where(batch.name >= 0, self._words.category_of[batch.name], NONE)
-            logits = scale * embedding @ self._words.categories.T
+            of_kinds = scale * embedding @ self._words.categories.T
             terms["category"] = weight.category * losses.point_alignment(
-                logits, category, losses.lift_rare(category, len(self._words.categories))
+                of_kinds, category, losses.lift_rare(category, len(self._words.categories))
             )
         if weight.region:
             terms["region"] = weight.region * losses.region_alignment(
@@ -132,6 +134,12 @@ class Pretraining:
             terms["boundary"] = weight.boundary * losses.boundary(reading.boundary.float(), batch.boundary)
         if reading.offset_m is not None and weight.offset:
             terms["offset"] = weight.offset * losses.offset(reading.offset_m.float(), batch.offset_m)
+        if batch.told is not None and weight.distillation:
+            trust = batch.told.sum(1)
+            chance = batch.told / trust.clamp(min=LEAST)[:, None]
+            terms["distillation"] = weight.distillation * losses.distillation(
+                logits.float(), torch.log(chance.clamp(min=LEAST)), trust, self._recipe.teacher.temperature
+            )
         return terms
 
 

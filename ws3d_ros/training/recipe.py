@@ -71,6 +71,21 @@ class PretrainData(DataRecipe):
 
 
 @dataclass(frozen=True)
+class TeacherRecipe:
+    """The image encoder that teaches, see ``teacher``; none while ``terms.distillation`` is 0.
+
+    Attributes:
+        encoder: as for ``language.choose.choose_encoder``.
+        views: rendered of a cloud.
+        temperature: of both distributions; 1 takes the encoder at its word.
+    """
+
+    encoder: str = ""
+    views: int = 6
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
 class Terms:
     """Weights of the losses; 0 leaves one out."""
 
@@ -80,16 +95,23 @@ class Terms:
     scene: float = 0.2
     boundary: float = 0.3
     offset: float = 0.2
+    distillation: float = 0.0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a run depends on."""
+    """Everything that a run depends on.
+
+    Attributes:
+        source: ``procedural``, or a data set as ``KIND:PATH``.
+    """
 
     seed: int = 0
+    source: str = "procedural"
     student: StudentRecipe = field(default_factory=StudentRecipe)
     data: PretrainData = field(default_factory=PretrainData)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     terms: Terms = field(default_factory=Terms)
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=4000))
 
@@ -218,6 +240,11 @@ def check(recipe: Recipe | FineRecipe, where: str) -> None:
         raise RecipeError(f"{where}: student.inputs must be out of {', '.join(CHANNELS)}")
     if recipe.data.clouds < 2:
         raise RecipeError(f"{where}: data.clouds must be 2 or more: batch norms need several scenes")
+    if isinstance(recipe, Recipe):
+        if recipe.terms.distillation and not recipe.teacher.encoder:
+            raise RecipeError(f"{where}: terms.distillation needs a teacher.encoder, such as auto")
+        if recipe.teacher.views < 1 or recipe.teacher.temperature <= 0.0:
+            raise RecipeError(f"{where}: teacher.views must be 1 or more, teacher.temperature above 0")
     if isinstance(recipe, FineRecipe):
         if not 0.0 < recipe.labels.scene_share <= 1.0:
             raise RecipeError(f"{where}: labels.scene_share must be above 0 and at most 1")

@@ -18,6 +18,7 @@ class WordBook:
 
     Attributes:
         names: of the classes.
+        spellings: of each class: its name, then its synonyms.
         mean: (D,) the part that the vectors of all words here share.
         categories: (S, D) unit vectors, centred.
         category_of: (C,) int64 index of each class' category, -1 for none.
@@ -38,13 +39,13 @@ class WordBook:
             encode: words to vectors.
         """
         self.names = tuple(names)
-        self._spellings = [[name, *synonyms.get(name, ())] for name in self.names]
+        self.spellings = [[name, *synonyms.get(name, ())] for name in self.names]
         kinds = sorted({category[name] for name in self.names if name in category})
-        words = sorted({word for spellings in self._spellings for word in spellings} | set(kinds))
+        words = sorted({word for spellings in self.spellings for word in spellings} | set(kinds))
         vectors = torch.from_numpy(encode(words))
         self.mean = vectors.mean(0)
         self._vector = dict(zip(words, normalize(vectors - self.mean, dim=1), strict=True))
-        self.categories = torch.stack([self._vector[kind] for kind in kinds])
+        self.categories = torch.stack([self._vector[kind] for kind in kinds]) if kinds else vectors[:0]
         self.category_of = torch.tensor(
             [kinds.index(category[name]) if name in category else -1 for name in self.names]
         )
@@ -64,6 +65,6 @@ class WordBook:
         """(C, D) unit vectors: each class by its name or, half of the time, by a synonym."""
         chosen = [
             spellings[rng.integers(len(spellings)) if rng.random() < 0.5 else 0]
-            for spellings in self._spellings
+            for spellings in self.spellings
         ]
         return torch.stack([self._vector[word] for word in chosen])

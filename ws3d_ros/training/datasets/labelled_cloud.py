@@ -23,6 +23,8 @@ class LabelledCloud:
         instance: (N,) int64, equal for points of one thing, -1 where there is none.
         class_names: names of the classes, usable as a vocabulary.
         region: (N,) int64 patch of surface, from 0 (``regions.cloud_regions``), where it was cut.
+        told: (N, C) float16, what a teacher says (``teacher``): how likely each class is, times how far that
+            is to be believed, 0 to 1; rows of zeros where it knows nothing. None without a teacher.
 
     Raises:
         ValueError: when lengths, shapes or types do not fit, or a label has no name.
@@ -36,6 +38,7 @@ class LabelledCloud:
     instance: np.ndarray
     class_names: tuple[str, ...]
     region: np.ndarray | None = None
+    told: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.points_m)
@@ -46,6 +49,7 @@ class LabelledCloud:
             ("label", self.label, (count,), np.int64),
             ("instance", self.instance, (count,), np.int64),
             ("region", self.region, (count,), np.int64),
+            ("told", self.told, (count, len(self.class_names)), np.float16),
         )
         for name, array, shape, kind in expected:
             if array is not None and (array.shape != shape or array.dtype != kind):
