@@ -26,6 +26,7 @@ ORDER = [
     "clouds",
     "pipeline",
     "saved_maps",
+    "viewing",
     "node",
     "cli",
 ]

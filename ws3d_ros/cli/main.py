@@ -25,6 +25,7 @@ from ws3d_ros.cli.play import play
 from ws3d_ros.cli.pretrain import pretrain
 from ws3d_ros.cli.query import query
 from ws3d_ros.cli.render_scene import render_scene
+from ws3d_ros.cli.view import view
 
 app = typer.Typer(
     help="Open-vocabulary 3D maps: every point a name that you chose.",
@@ -38,6 +39,7 @@ app.command()(doctor)
 app.command()(evaluate)
 app.command("map")(map_recording)
 app.command()(query)
+app.command()(view)
 app.command()(export)
 app.command()(label)
 app.command()(import_weights)

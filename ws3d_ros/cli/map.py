@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -169,8 +169,8 @@ def load_pipeline(config: Config) -> Pipeline:
     return Pipeline(config, choice.encoder, words, device, network.namer)
 
 
-def map_all(pipeline: Pipeline, recording: Recording) -> None:
-    """Everything into the map, and what the keyframes show."""
+def map_all(pipeline: Pipeline, recording: Recording, after_each: Callable[[], None] | None = None) -> None:
+    """Everything into the map, and what the keyframes show; ``after_each`` measurement may look at it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("mapping", total=recording.duration_s)
@@ -178,6 +178,8 @@ def map_all(pipeline: Pipeline, recording: Recording) -> None:
         for measurement in recording.measurements:
             begun_ns = measurement.stamp_ns if begun_ns is None else begun_ns
             pipeline.take(measurement)
+            if after_each is not None:
+                after_each()
             progress.update(task, completed=(measurement.stamp_ns - begun_ns) / 1e9)
         progress.update(task, completed=recording.duration_s)
 

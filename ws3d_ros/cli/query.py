@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,13 +29,13 @@ from ws3d_ros.language.text import SentenceTexts
 from ws3d_ros.language.vocabulary import Vocabulary, VocabularyError
 from ws3d_ros.network.choose import NetworkError, choose_network
 from ws3d_ros.reconstruction.map_file import MapFileError, SavedMap, load_map
+from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.rendering.views import draw_map, save_png
 from ws3d_ros.saved_maps import as_window, checkpoint_digest
+from ws3d_ros.viewing.shown import LIT, UNSEEN, highlighted
 
 console = Console()
 CPU = torch.device("cpu")
-LIT = np.array([215, 48, 39])
-FADED = 0.55
 
 
 def query(
@@ -68,13 +69,9 @@ def query(
     try:
         saved = load_map(map_file)
         window = as_window(saved)
-        lexicon, notes = _lexicon(saved, checkpoint)
-        things = survey(window, structure_labels(lexicon.vocabulary.names))
+        answer, notes = answerer(saved, window, checkpoint)
         viewer_m = None if viewer is None else np.array(viewer)
-        results = []
-        for text in questions:
-            question = parse(text)
-            results.append(rank(window, things, question, lexicon.encode(question), viewer_m, most))
+        results = [answer(text, viewer_m, most) for text in questions]
         if picture is not None:
             _draw(
                 window.points_m.numpy(), window.color, window.keys, results[-1], window.voxel_size_m, picture
@@ -94,6 +91,29 @@ def query(
         _show(result)
     if picture is not None:
         console.print(f"picture in {picture}")
+
+
+def answerer(
+    saved: SavedMap, window: Window, checkpoint: str | None = None
+) -> tuple[Callable[[str, np.ndarray | None, int], Result], list[str]]:
+    """What answers questions to a map, and notes on what cannot be asked.
+
+    Args:
+        window: the map's own, see ``saved_maps.as_window``.
+        checkpoint: the map's 3D network, if it is not where the map says.
+
+    Returns:
+        a function of the text, where somebody looks from (3,) or None, and how many answers at most; it
+        raises ``QuestionError`` or ``EncoderError``.
+    """
+    lexicon, notes = _lexicon(saved, checkpoint)
+    things = survey(window, structure_labels(lexicon.vocabulary.names))
+
+    def answer(text: str, viewer_m: np.ndarray | None, most: int) -> Result:
+        question = parse(text)
+        return rank(window, things, question, lexicon.encode(question), viewer_m, most)
+
+    return answer, notes
 
 
 def _lexicon(saved: SavedMap, checkpoint: str | None) -> tuple[Lexicon, list[str]]:
@@ -177,10 +197,7 @@ def _draw(
     """The map in pale natural colours; answers red, the surer the stronger."""
     score = np.zeros(len(keys), np.float32)
     score[torch.searchsorted(keys, result.keys).numpy()] = result.score.numpy()
-    grey = color.nan_to_num(150.0).numpy()
-    pale = grey + (250.0 - grey) * FADED
-    strength = np.where(score > 0, 0.35 + 0.65 * score, 0.0)[:, None]
-    rgb = np.rint(pale + (LIT - pale) * strength).astype(np.uint8)
+    rgb = highlighted(color.nan_to_num(float(UNSEEN)).numpy(), score)
     legend = [
         (f"{answer.name} {answer.score:.2f}", LIT.astype(np.uint8), answer.box.voxels)
         for answer in result.answers
