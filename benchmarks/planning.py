@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from ws3d_ros.config import PlanningConfig
 from ws3d_ros.language.vocabulary import Vocabulary
-from ws3d_ros.node.engine import Sight
+from ws3d_ros.node.snapshot import Sight
 from ws3d_ros.node.objects import instance_array
 from ws3d_ros.node.outputs import things
 from ws3d_ros.node.planners import cloud_from, mask_message

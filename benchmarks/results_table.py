@@ -82,6 +82,30 @@ def pretraining_table(result: dict[str, Any]) -> str:
     return "\n\n".join([f"{_machine(result)} {about}".strip(), _table(heads, lines)])
 
 
+def virtual_views_tables(result: dict[str, Any]) -> str:
+    """Figures by number of virtual views, for each place and way."""
+    titles = {
+        "room_and_flats": "samples/room and six procedural flats, mean:",
+        "small_house": "small_house:",
+        "small_house_lidar": "small_house, 40 LiDAR sweeps, no colours:",
+    }
+    heads = ["virtual views", "views", "mIoU", "accuracy", "ECE", "seconds for the views"]
+    parts = [f"{_machine(result)} Encoder: {result['encoder']}."]
+    for place, title in titles.items():
+        lines = [
+            [
+                way,
+                str(views),
+                *(f"{row[name]:.3f}" for name in ("miou", "accuracy", "ece")),
+                f"{row['seconds']:.1f}",
+            ]
+            for way, rows in result.get(place, {}).items()
+            for views, row in rows.items()
+        ]
+        parts += [title, _table(heads, lines)] if lines else []
+    return "\n\n".join(parts)
+
+
 def label_efficiency_tables(result: dict[str, Any]) -> str:
     """Protocols by variant; shares are of the best full supervision: short, long or pre-trained."""
     budget, cells = result["budget"], result["cells"]
@@ -167,6 +191,7 @@ TABLES = {
     "zero_shot": zero_shot_tables,
     "pretraining": pretraining_table,
     "label_efficiency": label_efficiency_tables,
+    "virtual_views": virtual_views_tables,
 }
 
 

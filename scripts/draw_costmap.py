@@ -27,9 +27,9 @@ from std_msgs.msg import Header
 
 from ws3d_ros.cli.map import load_pipeline, read
 from ws3d_ros.config import Config
-from ws3d_ros.node.engine import Sight
 from ws3d_ros.node.outputs import palette
 from ws3d_ros.node.planners import cloud_from, mask_message
+from ws3d_ros.node.snapshot import Sight
 from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.planning.drivable import drivable
 from ws3d_ros.planning.mask import keepout_mask

@@ -4,7 +4,8 @@
     python scripts/ship_student.py runs/student
     python benchmarks/zero_shot.py && python scripts/ship_student.py runs/student    # its scores in the card
 
-Writes ws3d_ros/weights/student.safetensors and README.md beside it. Scores are those of
+Writes ws3d_ros/weights/student.safetensors and README.md beside it, and the curves of the run into
+docs/images/pretraining.png. Scores are those of
 benchmarks/results/zero_shot.json, and are left out while that file is about other weights.
 """
 
@@ -22,6 +23,7 @@ from ws3d_ros.network.choose import SHIPPED
 from ws3d_ros.training.scenes.furniture import catalogue, credits
 
 SCORES = Path(__file__).parents[1] / "benchmarks" / "results" / "zero_shot.json"
+CURVES = Path(__file__).parents[1] / "docs" / "images" / "pretraining.png"
 LARGEST_BYTES = 20 * 2**20
 CARD = Path(__file__).with_name("student_card.md")
 
@@ -56,6 +58,7 @@ def main() -> None:
         credits="\n".join(f"- {line}" for line in credits(catalogue())),
     )
     (SHIPPED.parent / "README.md").write_text(card)
+    shutil.copyfile(run / "curves.png", CURVES)
     print(f"{SHIPPED}: {SHIPPED.stat().st_size / 2**20:.1f} MiB, sha256 {digest}")
 
 

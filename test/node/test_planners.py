@@ -19,9 +19,9 @@ from windows import box_cells, window
 from ws3d_ros.config import PlanningConfig
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node import planners as planners_module
-from ws3d_ros.node.engine import Sight, Snapshot
 from ws3d_ros.node.outputs import palette, things
 from ws3d_ros.node.planners import Planners, cloud_from, mask_message
+from ws3d_ros.node.snapshot import Sight, Snapshot
 from ws3d_ros.planning.mask import Mask
 from ws3d_ros.sensors.rigid import pose_matrix
 

@@ -7,8 +7,8 @@ from windows import box_cells, window
 
 from ws3d_ros.alignment.virtual_views import CAMERA, draw
 from ws3d_ros.language.vocabulary import Vocabulary
-from ws3d_ros.node.engine import Snapshot, ahead
 from ws3d_ros.node.rendered import image_message, instance_colors, mosaic, pictures
+from ws3d_ros.node.snapshot import Snapshot, ahead
 from ws3d_ros.sensors.frame import Scan
 
 PALETTE = np.array([[1, 2, 3], [200, 0, 0]], np.uint8)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,12 +20,12 @@ from torch import Tensor
 
 from ws3d_ros import saved_maps
 from ws3d_ros.config import Config
-from ws3d_ros.instances.objects import State
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep, stamp_ns
 from ws3d_ros.node.ingest import Measurement
 from ws3d_ros.node.map_files import MapFiles
 from ws3d_ros.node.reporter import Reporter
+from ws3d_ros.node.snapshot import Sight, Snapshot, ahead
 from ws3d_ros.node.transforms import bare
 from ws3d_ros.node.workers import Mailbox, Worker
 from ws3d_ros.pipeline import Pipeline, Understood
@@ -42,44 +42,8 @@ WAITING_MEASUREMENTS = 2
 STOP_WITHIN_S = 1.0
 RESTORED_AT_ONCE = 50_000
 """Voxels of a file that mapping takes in before it looks at its measurements again."""
-T_LIDAR_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
-"""REP-103: x ahead and z up in a LiDAR's frame; z ahead and y down in an optical one."""
 NAMES_NICE = 10
 """Names take all the time that is left; mapping must not wait for them."""
-
-
-@dataclass(frozen=True)
-class Sight:
-    """Where and when a sensor measured.
-
-    Attributes:
-        frame_id: the sensor's frame.
-        T_map_sensor: (4, 4) float64, its points to map points at ``stamp_ns``.
-    """
-
-    frame_id: str
-    stamp_ns: int
-    T_map_sensor: FloatArray
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A copy of a part of the map, with the words that its labels mean.
-
-    Attributes:
-        arrived_s: steady time at which the newest measurement in it arrived.
-        sight: of that measurement; None while there was none (a map may have been loaded).
-        states: of the objects, by instance.
-        eyes: (B, 4, 4) float32 T_map_camera, from where to show it to people: the last virtual cameras, or
-            where the newest measurement was made; None as ``sight``.
-    """
-
-    window: Window
-    words: Vocabulary
-    arrived_s: float
-    sight: Sight | None = None
-    states: Mapping[int, State] = field(default_factory=dict)
-    eyes: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -361,12 +325,3 @@ class Engine:
             f"{worker} survived an error, please report it: {type(error).__name__}: {error} "
             f"({where.filename}:{where.lineno})",
         )
-
-
-def ahead(measurement: Frame | Scan) -> Tensor:
-    """(1, 4, 4) float32: an optical frame where the sensor is, which looks to where the sensor does."""
-    if isinstance(measurement, Frame):
-        pose = measurement.T_map_camera
-    else:
-        pose = measurement.T_map_lidar @ T_LIDAR_OPTICAL
-    return torch.from_numpy(pose).float()[None]

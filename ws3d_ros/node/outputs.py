@@ -20,13 +20,13 @@ from ws3d_ros.instances.segmentation import structure_labels
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.msg import InstanceArray
 from ws3d_ros.msg import Vocabulary as VocabularyMessage
-from ws3d_ros.node.engine import Snapshot
 from ws3d_ros.node.markers import MarkerBoard, rgba
 from ws3d_ros.node.objects import detections, instance_array, label_info, messages_of
 from ws3d_ros.node.packing import pack_cloud, pack_palette, pack_points
 from ws3d_ros.node.planners import Planners
 from ws3d_ros.node.qualities import EVERY, LATCHED, NEWEST
 from ws3d_ros.node.rendered import Rendered
+from ws3d_ros.node.snapshot import Snapshot
 from ws3d_ros.reconstruction.window import Window
 
 REMEMBERED_LATENCIES = 200

@@ -21,10 +21,10 @@ from std_msgs.msg import Header
 
 from ws3d_ros.config import PlanningConfig
 from ws3d_ros.instances.instance import Instance
-from ws3d_ros.node.engine import Sight, Snapshot
 from ws3d_ros.node.objects import messages_of, scene_diff
 from ws3d_ros.node.packing import pack_places
 from ws3d_ros.node.qualities import EVERY, LATCHED, NEWEST
+from ws3d_ros.node.snapshot import Sight, Snapshot
 from ws3d_ros.planning.drivable import Drivable, drivable
 from ws3d_ros.planning.mask import Mask, keepout_mask
 from ws3d_ros.planning.targets import is_target

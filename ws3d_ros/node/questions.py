@@ -27,8 +27,9 @@ from ws3d_ros.language.sentences import SentenceEncoder, find_sentence_model
 from ws3d_ros.language.text import SentenceTexts
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.namer import Namer
-from ws3d_ros.node.engine import Engine, Snapshot
+from ws3d_ros.node.engine import Engine
 from ws3d_ros.node.objects import instance_message
+from ws3d_ros.node.snapshot import Snapshot
 from ws3d_ros.node.workers import Mailbox, Worker
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.frame import FloatArray

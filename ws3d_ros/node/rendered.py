@@ -16,8 +16,8 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from ws3d_ros.alignment.virtual_views import VirtualViews, draw
-from ws3d_ros.node.engine import Snapshot
 from ws3d_ros.node.qualities import NEWEST
+from ws3d_ros.node.snapshot import Snapshot
 
 FOUND = 0.382
 """Share of the colour circle between objects with consecutive numbers: the golden one, so that neighbours
