@@ -7,7 +7,8 @@ colour, by the nearest of the training's words. A run is a line of results/pretr
 done again; one that was interrupted goes on in its folder below --runs. Steps a second and memory are
 those of the run. The lines are summed up in results/pretraining.json. Several processes may share the
 runs: --part 0/2 and --part 1/2. --quick: a few steps of two variants into --runs alone, to prove that
-it works.
+it works. Variants with an image encoder need WS3D_WEIGHTS (../shared/weights) and are left out without it.
+What the encoder says of the scenes is made once, below --scenes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import time
 from dataclasses import replace
 from functools import cache
@@ -30,13 +32,15 @@ from rich.console import Console
 
 from ws3d_ros.cli.clouds import procedural
 from ws3d_ros.cli.pretrain import LICENCE
+from ws3d_ros.language.choose import choose_encoder
 from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_model
 from ws3d_ros.network.backends.choose import choose_backend
 from ws3d_ros.training.loop import Schedule, train
-from ws3d_ros.training.pretrain import Pretraining, new_student, zero_shot
-from ws3d_ros.training.recipe import PretrainData, Recipe, load_recipe, write_recipe
+from ws3d_ros.training.pretrain import Clouds, Pretraining, new_student, zero_shot
+from ws3d_ros.training.recipe import PretrainData, Recipe, TeacherRecipe, load_recipe, write_recipe
 from ws3d_ros.training.run_folder import RunFolder
 from ws3d_ros.training.scenes.names import CATEGORY, NAMES, SYNONYMS
+from ws3d_ros.training.teacher import Teacher, taught
 from ws3d_ros.training.words import WordBook
 
 console = Console()
@@ -53,6 +57,18 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "without mixed scenes": {"data": {"mixed": 0.0}},
     "without colour dropout": {"augmentation": {"no_color": 0.0}},
     "without repaint": {"augmentation": {"repaint": 0.0}},
+    "with the encoder's words, 6 views": {
+        "terms": {"distillation": 0.5},
+        "teacher": {"encoder": "concept", "views": 6},
+    },
+    "with the encoder's words, 2 views": {
+        "terms": {"distillation": 0.5},
+        "teacher": {"encoder": "concept", "views": 2},
+    },
+    "the encoder's words alone": {
+        "terms": {**dict.fromkeys(("point", "region", "scene", "category"), 0.0), "distillation": 0.5},
+        "teacher": {"encoder": "concept", "views": 6},
+    },
 }
 """What is changed in which branch of the recipe."""
 
@@ -61,6 +77,11 @@ def plan(recipe: Recipe, changes: dict[str, dict[str, Any]], seed: int) -> Recip
     """The recipe with other leaves."""
     branches = {name: replace(getattr(recipe, name), **leaves) for name, leaves in changes.items()}
     return replace(recipe, seed=seed, **branches)
+
+
+def taught_by_encoder(variant: str) -> bool:
+    """Whether an image encoder is needed."""
+    return "teacher" in VARIANTS[variant]
 
 
 class Bench:
@@ -73,16 +94,25 @@ class Bench:
         self.words = WordBook(NAMES, SYNONYMS, CATEGORY, encode).to(device)
         _, clouds, held_out = procedural(recipe.data, recipe.student.voxel_size_m, scenes, console)
         self.clouds, self.held_out = [cache(load) for load in clouds], [cache(load) for load in held_out]
+        self.answers = scenes / "taught"
         for load in self.clouds:
             load()  # so that no run pays for it
         told = write_recipe(recipe) + json.dumps(VARIANTS) + device
         self.digest = hashlib.sha256(told.encode()).hexdigest()[:12]
 
+    def taught(self, by: TeacherRecipe) -> Clouds:
+        """The scenes with what the encoder says of their views."""
+        encoder = choose_encoder(by.encoder, device=self.device, threads=torch.get_num_threads()).encoder
+        assert encoder is not None  # it was asked for by name
+        teacher = Teacher(encoder, self.words.spellings, by.views, self.recipe.student.voxel_size_m)
+        return taught(self.clouds, teacher, self.answers, console)
+
     def run(self, variant: str, seed: int) -> dict[str, Any]:
         """Trains one variant and scores it at the end."""
         asked = plan(self.recipe, VARIANTS[variant], seed)
         student = new_student(asked, self.words, SPACE, LICENCE).to(self.device)
-        work = Pretraining(asked, student, self.words, self.clouds, self.backend)
+        clouds = self.taught(asked.teacher) if taught_by_encoder(variant) else self.clouds
+        work = Pretraining(asked, student, self.words, clouds, self.backend)
         name = f"{variant}-{seed}".replace(" ", "_")
         folder = RunFolder(self.runs / self.digest / name, write_recipe(asked))
         times: list[float] = []
@@ -144,6 +174,11 @@ def main() -> None:
     data = replace(recipe.data, **BUDGET)
     schedule = replace(recipe.schedule, steps=arguments.steps)
     seeds, folder, variants = arguments.seeds, RESULTS, list(VARIANTS)
+    if not os.environ.get("WS3D_WEIGHTS"):
+        console.print(
+            "left out, as WS3D_WEIGHTS names no folder: " + ", ".join(filter(taught_by_encoder, variants))
+        )
+        variants = [variant for variant in variants if not taught_by_encoder(variant)]
     if arguments.quick:
         data = PretrainData(scenes=6, held_out=2, clouds=2, voxels=2000)
         schedule = Schedule(steps=3, learning_rate=1e-3, bfloat16=recipe.schedule.bfloat16)
