@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws3d_ros.node.reporter import KEEP_S, LOG_EVERY_S, Reporter
+from ws3d_ros.node.reporter import FORGET_S, KEEP_S, LOG_EVERY_S, Reporter
 from ws3d_ros.node.workers import Mailbox, Worker
 
 
@@ -90,6 +90,20 @@ def test_reporter_logs_seldom_and_remembers_for_a_while() -> None:
     assert reporter.problems() == ["still no transform"]
     now_s[0] += KEEP_S + 1.0
     assert reporter.problems() == []
+
+
+def test_what_lasts_is_said_ever_more_seldom_and_what_comes_again_anew() -> None:
+    now_s, logged = [0.0], []
+    reporter = Reporter(lambda text: logged.append((now_s[0], text)), lambda: now_s[0])
+    while now_s[0] < 100.0:
+        reporter.report("no_tf", "again")
+        reporter.report("profile", "once", once=True)
+        now_s[0] += 1.0
+    assert [at_s for at_s, text in logged if text == "again"] == [0.0, 5.0, 15.0, 35.0, 75.0]
+    assert [at_s for at_s, text in logged if text == "once"] == [0.0]
+    now_s[0] += FORGET_S + 1.0
+    reporter.report("profile", "once", once=True)
+    assert logged[-1] == (now_s[0], "once")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")

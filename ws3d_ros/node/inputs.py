@@ -26,7 +26,8 @@ from ws3d_ros.node.topics import (
     explain_silence,
     similar,
 )
-from ws3d_ros.sensors.checkup.stream import Endpoint, StreamLog
+from ws3d_ros.sensors.checkup.findings import Level
+from ws3d_ros.sensors.checkup.stream import Endpoint, StreamLog, judge_publishers
 
 CLASSES: dict[str, Any] = {
     IMAGE: Image,
@@ -86,6 +87,10 @@ class Input:
         """Why nothing comes, and what to do. Topics that are taken are not what was meant."""
         if self.last_s is not None:
             return f"{self.base} is silent: the last message came {time.monotonic() - self.last_s:.0f} s ago"
+        if self.source is not None:
+            for finding in judge_publishers(self.source.topic, *self.endpoints()):
+                if finding.level is Level.ERROR:
+                    return finding.message
         return explain_silence(self.base, self.role, self._types(taken), self.source is not None)
 
     def has_alternatives(self, taken: set[str]) -> bool:
