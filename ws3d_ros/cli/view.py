@@ -38,6 +38,8 @@ GROW_EVERY_S = 3.0
 """A map that is being made is shown anew so often."""
 WIDTH, HEIGHT = 1270, 1000
 BROWSER_TIMEOUT_S = 60.0
+UNCHANGED, MOST_PICTURES = 4, 20
+"""So many equal pictures in a row show that a page is complete; the last of the most is taken as it is."""
 LIVE_TIMEOUT_S = 30.0
 
 
@@ -122,8 +124,8 @@ def show_map(viewer: Viewer, saved: SavedMap) -> None:
     viewer.show(shown(window, words))
     try:
         answer, notes = answerer(saved, window)
-    except (MapFileError, EncoderError, NetworkError) as error:
-        console.print(f"[yellow]{escape(str(error))}", soft_wrap=True)
+    except (MapFileError, ConfigError, EncoderError, NetworkError) as error:
+        console.print(f"[yellow]no questions: {escape(str(error))}", soft_wrap=True)
         return
     for note in notes:
         console.print(f"[yellow]{escape(note)}", soft_wrap=True)
@@ -188,8 +190,18 @@ def save_screenshot(viewer: Viewer, reply: Reply | None, layer: str, path: Path)
             if time.monotonic() - begun > BROWSER_TIMEOUT_S:
                 raise TimeoutError(f"the browser did not open {viewer.url}")
             time.sleep(0.1)
-        time.sleep(2.0)  # what the page loads by itself, such as fonts
-        image = viewer.picture(next(iter(clients.values())), WIDTH, HEIGHT)
+        client = next(iter(clients.values()))
+        pictures = [viewer.picture(client, WIDTH, HEIGHT)]
+        # The page loads by itself, such as the letters of names: until nothing changes any more.
+        while len(pictures) < MOST_PICTURES and not all_equal(pictures[-UNCHANGED:]):
+            time.sleep(1.0)
+            pictures.append(viewer.picture(client, WIDTH, HEIGHT))
+        image = pictures[-1]
     entries = legend(viewer.shown, layer) if viewer.shown is not None and reply is None else []
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(path, np.hstack([image, draw_legend(entries)]) if entries else image)
+
+
+def all_equal(pictures: list[np.ndarray]) -> bool:
+    """Whether there are enough pictures, all the same."""
+    return len(pictures) == UNCHANGED and all(np.array_equal(pictures[0], other) for other in pictures[1:])

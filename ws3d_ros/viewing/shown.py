@@ -146,10 +146,10 @@ LAYERS: dict[str, Callable[[Shown], np.ndarray]] = {
 
 def instance_colors(ids: np.ndarray) -> np.ndarray:
     """(N, 3) uint8 colours of numbers; of 0, ``NO_THING``."""
-    hue = (ids * _GOLDEN) % 1.0
-    value = np.where(ids % 2 == 0, 235, 190)
-    hsv = np.stack([hue * 180.0, np.full(len(ids), 150.0), value], axis=1).astype(np.uint8)
-    rgb = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0] if len(ids) else hsv
+    value = np.where(ids % 2 == 0, 235.0, 190.0)[:, None]
+    # HSV to RGB of saturation 0.6, each channel a trapezium over the circle of hues.
+    k = (np.array([5.0, 3.0, 1.0]) + (ids * _GOLDEN % 1.0)[:, None] * 6.0) % 6.0
+    rgb = value * (1.0 - 0.6 * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0))
     return np.asarray(np.where((ids > 0)[:, None], rgb, NO_THING).astype(np.uint8))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import io
+import logging
 import threading
+from contextlib import redirect_stdout
 from typing import Any
 
 import cv2
@@ -49,7 +52,10 @@ class Viewer:
         Raises:
             OSError: if the port is taken.
         """
-        self.server = viser.ViserServer(host, port, label=title, verbose=False)
+        # Browsers open connections that they then do not use; that is no error.
+        logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
+        with redirect_stdout(io.StringIO()):  # viser greets
+            self.server = viser.ViserServer(host, port, label=title, verbose=False)
         self._ask: Ask | None = None
         self.shown: Shown | None = None
         self._reply: Reply | None = None
@@ -113,7 +119,8 @@ class Viewer:
 
     def stop(self) -> None:
         """Ends the server."""
-        self.server.stop()
+        with redirect_stdout(io.StringIO()):
+            self.server.stop()
 
     def _build(self, title: str, layer: str) -> None:
         gui = self.server.gui
