@@ -87,3 +87,27 @@ def test_a_data_set_of_a_user_from_scratch_and_from_a_start(tmp_path: Path) -> N
     again = said(*asked, "--out", tmp_path / "two", "--from", start, "--novel", "2", code=0)
     assert "without labels:" in again
     assert checkpoint.load(tmp_path / "two" / "start.safetensors").spec == student.spec
+
+
+def test_a_data_set_of_a_user_taught_by_an_encoder_alone(tmp_path: Path) -> None:
+    write_s3dis(tmp_path / "s3dis")
+    recipe = tmp_path / "taught.yaml"
+    terms = "{point: 0.0, category: 0.0, region: 0.0, scene: 0.0, distillation: 1.0}"
+    source = f"source: s3dis:{tmp_path / 's3dis'}\nteacher: {{encoder: concept, views: 1}}\nterms: {terms}\n"
+    recipe.write_text(SMALL + source)
+    scenes, out = tmp_path / "scenes", tmp_path / "run"
+    asked: list[str | Path] = ["--recipe", recipe, "--scenes", scenes, "--threads", "1"]
+    printed = said("pretrain", "--out", out, *asked, code=0)
+    assert "the teacher: concept, as asked" in printed
+    assert len(list((scenes / "taught").glob("*.npz"))) == 2  # not of the room that is held out
+    spec = checkpoint.read_spec(out / "student.safetensors")
+    assert spec.vocabulary[:3] == ("ceiling", "floor", "wall")
+    assert "taught by concept" in spec.licence
+
+
+def test_a_teacher_that_cannot_be_had(tmp_path: Path) -> None:
+    write_s3dis(tmp_path / "s3dis")
+    recipe = tmp_path / "none.yaml"
+    source = f"source: s3dis:{tmp_path / 's3dis'}\nteacher: {{encoder: none}}\nterms: {{distillation: 1.0}}\n"
+    recipe.write_text(SMALL + source)
+    assert "teacher.encoder: no encoder, as asked" in said("pretrain", "--out", tmp_path, "--recipe", recipe)

@@ -50,6 +50,9 @@ def pretrain(
 ) -> None:
     """Teaches a 3D network what things are called, from furnished rooms made out of seeds.
 
+    A recipe may name another data set (source), and an image encoder that teaches beside the names (teacher):
+    it is shown views rendered of each cloud, once; what it says is kept in SCENES/taught.
+
     The weights that a robot loads are OUT/student.safetensors, renewed at each checkpoint.
     """
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -84,8 +87,10 @@ def whole_batches(plan: Recipe, clouds: Clouds, backend: Backend, device: torch.
 
 
 def _word_book(names: tuple[str, ...], encode: Encode) -> WordBook:
-    from ws3d_ros.training.scenes.names import CATEGORY, SYNONYMS  # an extra: robots do without
-
+    try:  # an extra: robots do without
+        from ws3d_ros.training.scenes.names import CATEGORY, SYNONYMS
+    except ImportError as error:
+        raise ValueError(f"pre-training needs more: pip install 'ws3d_ros[scenes]' ({error})") from error
     others = {
         name: [word for word in SYNONYMS.get(name, ()) if word not in names]  # a data set may tell them apart
         for name in names
