@@ -73,7 +73,8 @@ def show(section: Section) -> None:
     """A section with its findings."""
     console.print(f"{MARKS[section.level]} [bold]{escape(section.name)}[/]")
     facts = "; ".join(f"{key} {value}" for key, value in section.facts.items())
-    console.print(f"   [dim]{escape(facts)}[/]")
+    if facts:
+        console.print(f"   [dim]{escape(facts)}[/]")
     for finding in sorted(section.findings, key=lambda finding: -finding.level):
         console.print(
             f"   [{COLORS[finding.level]}]{finding.level.name.lower()}: {escape(finding.message)}[/]"
