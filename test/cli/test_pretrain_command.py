@@ -76,7 +76,15 @@ def test_a_data_set_of_a_user_from_scratch_and_from_a_start(tmp_path: Path) -> N
     write_s3dis(tmp_path / "s3dis")
     recipe = tmp_path / "small.yaml"
     recipe.write_text(SMALL)
-    asked = ["finetune", "--recipe", recipe, "--data", f"s3dis:{tmp_path / 's3dis'}", "--threads", "1"]
+    asked: list[str | Path] = [
+        "finetune",
+        "--recipe",
+        recipe,
+        "--data",
+        f"s3dis:{tmp_path / 's3dis'}",
+        "--threads",
+        "1",
+    ]
     printed = said(*asked, "--out", tmp_path / "one", "--points", "7", code=0)
     assert "step 2: miou" in printed
     student = checkpoint.load(tmp_path / "one" / "student.safetensors")
