@@ -26,7 +26,7 @@ $(VENV)/.requirements: requirements-ros.txt constraints.txt pyproject.toml scrip
 	$(BIN)/python scripts/torch_pair.py > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on \
 	  -c $(VENV)/constraints.txt -r requirements-ros.txt \
-	  $$($(BIN)/python scripts/dependencies.py vlm scenes clouds train dev)
+	  $$($(BIN)/python scripts/dependencies.py vlm scenes clouds viewer train dev)
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.requirements $(SOURCES)
