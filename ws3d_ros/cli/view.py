@@ -7,6 +7,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,7 @@ from ws3d_ros.viewing.browser import page
 from ws3d_ros.viewing.shown import LAYERS, Reply, legend, reply_of, shown
 
 if TYPE_CHECKING:
+    from ws3d_ros.node.watching import Watcher
     from ws3d_ros.viewing.viewer import Viewer
 
 console = Console()
@@ -84,15 +86,16 @@ def view(
     except ImportError as error:
         console.print(f"[red]{escape(str(error))}: the viewer needs pip install 'ws3d_ros\\[viewer]'")
         raise typer.Exit(3) from error
-    viewer = None
+    at_end = ExitStack()
     try:
         saved = load_map(Path(source)) if source.endswith(SUFFIX) else None
         viewer = Viewer(host, port, f"**{Path(source).name}**", layer)
+        at_end.callback(viewer.stop)
         console.print(f"the viewer is at {viewer.url}")
         if screenshot is None and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             webbrowser.open(viewer.url)
         if source == "live":
-            show_live(viewer, node)
+            at_end.callback(show_live(viewer, node).close)
         else:
             show_map(viewer, saved or map_while_shown(viewer, Path(source), vocabulary, every))
         reply = viewer.ask(ask)
@@ -113,8 +116,7 @@ def view(
         console.print(f"[red]{escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from error
     finally:
-        if viewer is not None:
-            viewer.stop()
+        at_end.close()
 
 
 def show_map(viewer: Viewer, saved: SavedMap) -> None:
@@ -164,7 +166,7 @@ def at_most_every(period_s: float, do: Callable[[], None]) -> Callable[[], None]
     return sometimes
 
 
-def show_live(viewer: Viewer, node: str) -> None:
+def show_live(viewer: Viewer, node: str) -> Watcher:
     """What a running node publishes, as it comes, and its own answers.
 
     Raises:
@@ -179,7 +181,12 @@ def show_live(viewer: Viewer, node: str) -> None:
     watcher = Watcher(node, viewer.show)
     viewer.take_questions(watcher.ask)
     with console.status(f"waiting for {node}/semantic_cloud"):
-        watcher.wait(LIVE_TIMEOUT_S)
+        try:
+            watcher.wait(LIVE_TIMEOUT_S)
+        except TimeoutError:
+            watcher.close()
+            raise
+    return watcher
 
 
 def save_screenshot(viewer: Viewer, reply: Reply | None, layer: str, path: Path) -> None:
