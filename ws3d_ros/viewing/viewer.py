@@ -160,7 +160,8 @@ class Viewer:
 
     def _save(self, event: Any) -> None:
         picture = self.picture(event.client)
-        event.client.send_file_download("map.png", cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+        content = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+        event.client.send_file_download("map.png", content, save_immediately=True)
 
     def _look_at(self, shown: Shown) -> None:
         """Obliquely from above, with everything in view."""
