@@ -16,10 +16,10 @@ from std_msgs.msg import Header
 
 from ws3d_ros.config import PlanningConfig
 from ws3d_ros.language.vocabulary import Vocabulary
-from ws3d_ros.node.snapshot import Sight
 from ws3d_ros.node.objects import instance_array
 from ws3d_ros.node.outputs import things
 from ws3d_ros.node.planners import cloud_from, mask_message
+from ws3d_ros.node.snapshot import Sight
 from ws3d_ros.planning.drivable import drivable
 from ws3d_ros.planning.ground import height_above_ground
 from ws3d_ros.planning.mask import keepout_mask

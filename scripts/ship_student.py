@@ -4,7 +4,8 @@
     python scripts/ship_student.py runs/student
     python benchmarks/zero_shot.py && python scripts/ship_student.py runs/student    # its scores in the card
 
-Writes ws3d_ros/weights/student.safetensors and README.md beside it, and the curves of the run into
+Writes ws3d_ros/weights/student.safetensors and README.md beside it, parts of scenes that it was trained on
+(replay.safetensors, for adaptation), and the curves of the run into
 docs/images/pretraining.png. Scores are those of
 benchmarks/results/zero_shot.json, and are left out while that file is about other weights.
 """
@@ -18,12 +19,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from rich.console import Console
+
+from ws3d_ros.adaptation.replay import Voxels
+from ws3d_ros.adaptation.shipped import save_scenes
+from ws3d_ros.cli.clouds import procedural
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.choose import SHIPPED
+from ws3d_ros.training.augment import crop
+from ws3d_ros.training.recipe import DataRecipe
 from ws3d_ros.training.scenes.furniture import catalogue, credits
 
 SCORES = Path(__file__).parents[1] / "benchmarks" / "results" / "zero_shot.json"
 CURVES = Path(__file__).parents[1] / "docs" / "images" / "pretraining.png"
+REPLAYED, PART_VOXELS = 6, 6_000
 LARGEST_BYTES = 20 * 2**20
 CARD = Path(__file__).with_name("student_card.md")
 
@@ -59,7 +70,23 @@ def main() -> None:
     )
     (SHIPPED.parent / "README.md").write_text(card)
     shutil.copyfile(run / "curves.png", CURVES)
+    save_scenes(replay(student.spec.voxel_size_m))
     print(f"{SHIPPED}: {SHIPPED.stat().st_size / 2**20:.1f} MiB, sha256 {digest}")
+
+
+def replay(voxel_size_m: float) -> list[Voxels]:
+    """Parts of the first scenes of the training, each around a voxel of its own."""
+    recipe = DataRecipe(scenes=REPLAYED, held_out=0)
+    _, clouds, _ = procedural(recipe, voxel_size_m, Path("runs/scenes"), Console())
+    parts = []
+    for seed, load in enumerate(clouds):
+        cloud = crop(load(), PART_VOXELS, voxel_size_m, np.random.default_rng(seed))
+        nothing = np.full_like(cloud.points_m, np.nan)
+        color = nothing if cloud.color is None else cloud.color
+        normal = np.zeros_like(nothing) if cloud.normal is None else cloud.normal
+        cells = (torch.from_numpy(cloud.points_m) / voxel_size_m).floor().int()
+        parts.append(Voxels(cells, torch.from_numpy(color).float(), torch.from_numpy(normal)))
+    return parts
 
 
 def entry(recipe: str, name: str) -> str:

@@ -18,6 +18,7 @@ ORDER = [
     "language",
     "alignment",
     "network",
+    "adaptation",
     "instances",
     "planning",
     "evaluation",

@@ -175,6 +175,18 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class AdaptationConfig:
+    """Learning on the way: the 3D network is taught by images and network together."""
+
+    enabled: bool = option(
+        False,
+        "Teach the 3D network while the robot drives. Updates serve only if images agree and nothing is "
+        "forgotten; ~/status counts them. Needs images and the 3D network.",
+    )
+    share: float = option(0.1, "Most time that learning may take, as a share of all time.", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     """What the node publishes, and how often."""
 
@@ -220,6 +232,7 @@ class Config:
     map: MapConfig = field(default_factory=MapConfig)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     planning: PlanningConfig = field(default_factory=PlanningConfig)
 

@@ -58,14 +58,22 @@ def name(
         unknown_below: a label with less confidence becomes unknown.
         keep: what a voxel is called now counts, so that names do not flicker; it must be of the same words.
     """
-    image = word_probabilities(window.feature, words.image, words.image_scale)
+    image, network = said(window, words)
     image = agree(image, window.feature_weight, region, region_share)
-    network = agree(_network(window, words), _heard(window).float(), region, region_share)
+    network = agree(network, _heard(window).float(), region, region_share)
     probability = pool(image, network, spoken(network))
     label, confidence = decide(probability, words.names, unknown_below)
     if keep:
         return hold(window.label, window.confidence, probability, label, confidence)
     return label, confidence
+
+
+def said(window: Window, words: Words) -> tuple[Tensor, Tensor]:
+    """What images, and what the network says of each voxel by itself: (N, C + B) probabilities.
+
+    Rows of the network's are 0 where it has not read; those of images are uniform where none saw anything.
+    """
+    return word_probabilities(window.feature, words.image, words.image_scale), _network(window, words)
 
 
 def rename(window: Window, words: Words, unknown_below: float) -> tuple[Tensor, Tensor]:

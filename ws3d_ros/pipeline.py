@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeGuard
 
 import numpy as np
@@ -20,7 +21,11 @@ import torch
 from torch import Tensor
 
 from ws3d_ros import naming
+from ws3d_ros.adaptation.adapter import Adapter, Evidence
+from ws3d_ros.adaptation.replay import Voxels
+from ws3d_ros.adaptation.shipped import load_scenes
 from ws3d_ros.alignment import virtual_views
+from ws3d_ros.alignment.combining import pool, spoken
 from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
 from ws3d_ros.alignment.lifting import lift, paint
 from ws3d_ros.alignment.virtual_views import VirtualViews
@@ -48,6 +53,8 @@ KEYFRAMES_A_LOOK = 8
 """… after so many keyframes: at most a third of the pictures that are encoded."""
 SIGHTS = 4
 """So many of the newest measurements tell whether an object is still where it was."""
+HALF_BELIEVED = 0.2
+"""Evidence of images with which they teach the network half as much as with any amount."""
 CHANGED = 0.1
 """There is something new to understand when so many of a window's voxels, as a share, may be new."""
 
@@ -80,6 +87,7 @@ class Pipeline:
         map: the voxel map.
         vocabulary: the words in use; changed by :meth:`set_vocabulary`.
         stopwatch: times of the stages.
+        adapter: what teaches the 3D network on the way, or None.
         states: how it stands with each object, by instance; those that are remembered as gone included.
     """
 
@@ -106,6 +114,10 @@ class Pipeline:
         self._new_voxels = self._window_voxels = 0
         self._keyframes_since_look = 0
         self._sights: deque[Frame | Scan] = deque(maxlen=SIGHTS)
+        self.adapter: Adapter | None = None
+        if config.adaptation.enabled and encoder is not None and namer is not None:
+            reader = namer.reader
+            self.adapter = Adapter(reader.student, reader.backend, config.adaptation.share, load_scenes())
         self._tracker = Tracker(config.inputs.max_range_m)
         self.states: Mapping[int, State] = {}
         self.set_vocabulary(vocabulary)
@@ -139,8 +151,10 @@ class Pipeline:
         self.integrate(measurement)
         if not self.is_keyframe(measurement):
             return None
-        understood = self.understand(measurement, self.snapshot(measurement))
+        window = self.snapshot(measurement)
+        understood = self.understand(measurement, window)
         self.apply(understood)
+        self.adapt(window, understood)
         if self.views_due():
             self.apply(self.look_around(self.snapshot(measurement)))
         return understood
@@ -290,6 +304,27 @@ class Pipeline:
             return Understood(network_error=f"{type(error).__name__}: {error}")
         return Understood(read=Patch(window.keys, embedding=embedding))
 
+    def adapt(self, window: Window, understood: Understood) -> bool:
+        """Learns a little from what was just understood of a window, if it is on and there is time.
+
+        Returns whether the network reads with new weights from now on.
+        """
+        if self.adapter is None or self._namer is None or understood.read is None:
+            return False
+        seen = window if understood.features is None else add(window, understood.features)
+        seen = replace(seen, embedding=understood.read.embedding)
+        with self.stopwatch("adapt"):
+            renewed = self.adapter.learn(partial(evidence, seen, self._words, self._namer), self._vectors)
+        if renewed:
+            self._namer.reader.renew(self.adapter.student())
+        return renewed
+
+    def take_adaptation(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on learning where a saved map ended. Raises as :meth:`Adapter.take_state`."""
+        if self.adapter is not None and self._namer is not None:
+            self.adapter.take_state(state)
+            self._namer.reader.renew(self.adapter.student())
+
     def relabel(self, window: Window) -> Understood:
         """All names anew, from stored features alone: nothing is encoded, and the network is not asked."""
         with self.stopwatch("name"):
@@ -329,7 +364,8 @@ class Pipeline:
             scale = self._encoder.logit_scale
             words = replace(words, image=self._basis.compress(vectors), image_scale=scale)
         if self._namer is not None:
-            vectors = self._embedding_basis.compress(self._namer.embed(vocabulary).to(self._device))
+            self._vectors = self._namer.embed(vocabulary).to(self._device)
+            vectors = self._embedding_basis.compress(self._vectors)
             words = replace(words, network=vectors, network_scale=self._namer.logit_scale)
         self._words = words
         self.vocabulary = vocabulary
@@ -371,6 +407,16 @@ class Pipeline:
             while True:
                 sights.append(self._sights.popleft())
         return sights
+
+
+def evidence(window: Window, words: naming.Words, namer: Namer) -> Evidence:
+    """What is to be learnt from a window that was read: images, and both sources, where images saw it."""
+    image, network = naming.said(window, words)
+    seen = window.feature_weight
+    shown = image * (seen > 0)[:, None]
+    cells = (window.points_m / namer.voxel_size_m).floor().int()
+    voxels = Voxels(cells, window.color, window.normal)
+    return Evidence(voxels, image, pool(shown, network, spoken(network)), seen / (seen + HALF_BELIEVED))
 
 
 def add(window: Window, seen: Patch) -> Window:

@@ -75,7 +75,8 @@ def snapshot(
     )
     directions = {name: basis.directions.float() for name, basis in bases.items()}
     objects = {name: torch.from_numpy(np.array(values)) for name, values in (tracks or {}).items()}
-    return SavedMap(header, pipeline.map.columns(), directions, objects)
+    learnt = {} if pipeline.adapter is None else pipeline.adapter.state()
+    return SavedMap(header, pipeline.map.columns(), directions, objects, learnt)
 
 
 def take_tracks(saved: SavedMap, pipeline: Pipeline, fitting: Fitting) -> bool:
@@ -88,6 +89,22 @@ def take_tracks(saved: SavedMap, pipeline: Pipeline, fitting: Fitting) -> bool:
         fitting.notes.append(f"its objects get new ids: what is known of them cannot be read ({error})")
         return False
     return True
+
+
+def take_adaptation(saved: SavedMap, pipeline: Pipeline, fitting: Fitting, checkpoint: str) -> None:
+    """What the network learnt where the map was made goes on here, if it is the same network.
+
+    Args:
+        checkpoint: setting ``network.checkpoint`` of the running network.
+    """
+    if pipeline.adapter is None or not saved.adaptation:
+        return
+    try:
+        if saved.header.checkpoint_sha256 != checkpoint_digest(checkpoint):
+            raise ValueError("it is of other weights")
+        pipeline.take_adaptation(saved.adaptation)
+    except (KeyError, ValueError) as error:
+        fitting.notes.append(f"what the network had learnt on the way was left out: {error}")
 
 
 def fit(saved: SavedMap, pipeline: Pipeline, config: Config, T_map_file: FloatArray | None = None) -> Fitting:

@@ -105,4 +105,4 @@ def test_what_is_kept_between_readings_is_a_setting(tmp_path: Path, reuse: str, 
     settings = NetworkConfig(str(random_student(tmp_path / "mine.safetensors")), reuse=reuse)
     namer = choose_network(settings, ColourEncoder(), "", CPU).namer
     assert namer is not None
-    assert type(namer._reader) is kind
+    assert type(namer.reader) is kind

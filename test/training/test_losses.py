@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from ws3d_ros.network.distillation import distillation
 from ws3d_ros.training import losses
 
 
@@ -69,18 +70,14 @@ def test_distillation_is_zero_for_equals_and_ignores_what_the_teacher_did_not_se
     student, teacher = torch.randn(10, 4), torch.randn(10, 4)
     trust = torch.zeros(10)
     trust[:3] = 1.0
-    assert float(losses.distillation(teacher, teacher, trust, 2.0)) == pytest.approx(0.0, abs=1e-6)
+    assert float(distillation(teacher, teacher, trust, 2.0)) == pytest.approx(0.0, abs=1e-6)
     changed = teacher.clone()
     changed[3:] = 7.0
-    assert torch.equal(
-        losses.distillation(student, teacher, trust, 2.0), losses.distillation(student, changed, trust, 2.0)
-    )
+    assert torch.equal(distillation(student, teacher, trust, 2.0), distillation(student, changed, trust, 2.0))
     p = torch.softmax(teacher[:3] / 2, 1)
     q = torch.softmax(student[:3] / 2, 1)
     expected = 4.0 * (p * (p / q).log()).sum(1).mean()
-    assert float(losses.distillation(student, teacher, trust, 2.0)) == pytest.approx(
-        float(expected), rel=1e-5
-    )
+    assert float(distillation(student, teacher, trust, 2.0)) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_boundary_falls_when_the_answer_gets_better() -> None:

@@ -60,6 +60,9 @@ def evaluate(
     virtual_views: Annotated[
         bool | None, typer.Option(help="Encode pictures of the map, too; default as in the node.")
     ] = None,
+    adaptation: Annotated[
+        bool | None, typer.Option(help="Teach the 3D network on the way; default as in the node.")
+    ] = None,
     region_share: Annotated[
         float | None,
         typer.Option(help="How much voxels follow their surface, 0..1; default as in the node."),
@@ -94,6 +97,7 @@ def evaluate(
     settings: dict[str, Any] = {"network.checkpoint": checkpoint if student else "none"}
     settings |= {} if region_share is None else {"semantics.region_share": region_share}
     settings |= {} if virtual_views is None else {"semantics.virtual_views": virtual_views}
+    settings |= {} if adaptation is None else {"adaptation.enabled": adaptation}
     settings |= {} if channels is None else {"semantics.feature_channels": channels}
     if sequence is not None and cloud is None and labels is None and names is None:
         settings |= {

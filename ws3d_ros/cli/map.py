@@ -52,6 +52,9 @@ def map_recording(
     virtual_views: Annotated[
         bool | None, typer.Option(help="Encode pictures of the map, too; default as in the node.")
     ] = None,
+    adaptation: Annotated[
+        bool | None, typer.Option(help="Teach the 3D network on the way; default as in the node.")
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="auto, none, concept or open_clip:MODEL/PRETRAINED.")
     ] = None,
@@ -83,6 +86,7 @@ def map_recording(
         "semantics.encoder": encoder if image_features else "none",
         "network.checkpoint": checkpoint if student else "none",
         "semantics.virtual_views": virtual_views,
+        "adaptation.enabled": adaptation,
         "map.voxel_size_m": voxel_size_m,
         "inputs.max_depth_m": max_depth_m,
     }

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ws3d_ros.network.backends.backend import Backend, BackendError
 from ws3d_ros.network.heads import Reading
-from ws3d_ros.network.inference import Reader
+from ws3d_ros.network.inference import Reader, prepare
 from ws3d_ros.network.kernel_map import KernelMap
 from ws3d_ros.network.slots import NONE, Level, Links, grown, levels_of, move
 from ws3d_ros.network.sparse_tensor import Pyramid, SparseTensor
@@ -59,11 +59,16 @@ class IncrementalReader(Reader):
         Raises:
             BackendError: for an engine other than ``torch``, whose maps cannot be taken in parts.
         """
-        super().__init__(student, backend, device, precision)
         if backend.name != "torch":
             raise BackendError(f"incremental reading needs the engine 'torch', not '{backend.name}'")
-        assert isinstance(self._network, Student)
-        self._network = self._incremental = IncrementalStudent(self._network, tolerance)
+        self._tolerance = tolerance
+        super().__init__(student, backend, device, precision)
+
+    def renew(self, student: Student) -> None:
+        """As :meth:`Reader.renew`; the next reading computes everything."""
+        self.student = student
+        prepared = prepare(student, self.device, self.precision)
+        self._network = self._incremental = IncrementalStudent(prepared, self._tolerance)
 
     @property
     def last(self) -> Recomputed:

@@ -29,6 +29,8 @@ class Reader:
 
     Attributes:
         spec: of the student.
+        student: whose weights it reads with, as it was given.
+        backend: that convolves.
         device: where it runs and where readings are.
         precision: that it computes with, out of ``PRECISIONS``.
     """
@@ -39,8 +41,14 @@ class Reader:
         """``student`` is copied; ``precision`` as :func:`prepare` takes it."""
         self.spec, self.device = student.spec, device
         self.precision = choose_precision(device, precision)
-        self._backend = backend
-        self._network: Callable[[SparseTensor], Reading] = prepare(student, device, self.precision)
+        self.backend = backend
+        self._network: Callable[[SparseTensor], Reading]
+        self.renew(student)
+
+    def renew(self, student: Student) -> None:
+        """Reads with other weights of the same network from now on; ``student`` is copied."""
+        self.student = student
+        self._network = prepare(student, self.device, self.precision)
 
     @torch.inference_mode()
     def read(self, coords: Tensor, color: Tensor, normal: Tensor) -> Reading:
@@ -63,7 +71,7 @@ class Reader:
         if bad := int((~inputs.isfinite()).any(dim=1).sum()):
             raise ValueError(f"colours or normals of {bad} of {len(inputs)} voxels are not finite")
         cells = pad(coords.to(self.device), (1, 0))
-        voxels, cell = sparse_tensor(cells, inputs, self._backend)
+        voxels, cell = sparse_tensor(cells, inputs, self.backend)
         reading = self._network(voxels.replace(voxels.features.to(getattr(torch, self.precision))))
 
         # Windows of the map ascend already: their readings, a hundred megabytes, need not be moved.

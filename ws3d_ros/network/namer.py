@@ -29,13 +29,14 @@ class Namer:
         name: of the checkpoint and what reads it, for messages.
         voxel_size_m: that the network was trained on.
         logit_scale: for :func:`word_probabilities` of embeddings.
+        reader: that reads windows; its weights may be renewed while the projector stays.
     """
 
     def __init__(self, name: str, reader: Reader, heads: Heads, texts: TextEncoder) -> None:
         """``heads``: of the student in ``reader``, for how it compares embeddings with words."""
         self.name = name
         self.voxel_size_m = reader.spec.voxel_size_m
-        self._reader = reader
+        self.reader = reader
         self._texts = _Centred(texts, heads.word_mean.clone())
         self._span = torch.cat(
             [heads.projector.weight.detach().T, heads.projector.bias.detach()[None]]
@@ -75,7 +76,7 @@ class Namer:
         result = torch.empty(len(window), basis.channels, dtype=torch.float16, device=device)
         directions = FeatureBasis(basis.directions.to(device), basis.space)
         for rows, part in pieces(cells, MOST_VOXELS, HALO):
-            reading = self._reader.read(cells[rows], window.color[rows], window.normal[rows])
+            reading = self.reader.read(cells[rows], window.color[rows], window.normal[rows])
             embedding = normalize(reading.embedding[torch.searchsorted(rows, part)].float(), dim=1)
             result[part] = directions.compress(embedding).half()
         return result
@@ -97,7 +98,7 @@ class Namer:
         cells = (window.points_m / self.voxel_size_m).floor().long()
         result = torch.empty(len(window), len(words), device=words.device)
         for rows, part in pieces(cells, MOST_VOXELS, HALO):
-            reading = self._reader.read(cells[rows], window.color[rows], window.normal[rows])
+            reading = self.reader.read(cells[rows], window.color[rows], window.normal[rows])
             embedding = normalize(reading.embedding[torch.searchsorted(rows, part)], dim=1)
             result[part] = word_probabilities(embedding, words, self.logit_scale)
         return result

@@ -158,6 +158,11 @@ class Engine:
     ) -> Future[tuple[int, list[str]]]:
         return self._names.mailbox.request(partial(self._restore, saved, T_map_file, replace))
 
+    def adapted(self) -> tuple[int, int]:
+        """How many updates of the 3D network were accepted, and refused."""
+        adapter = self.pipeline.adapter
+        return (0, 0) if adapter is None else (adapter.accepted, adapter.refused.total())
+
     def stop(self) -> bool:
         """Ends the threads; False if one is still busy in native code."""
         ended = [worker.stop(STOP_WITHIN_S) for worker in self.workers]
@@ -247,6 +252,7 @@ class Engine:
         understood = self.pipeline.read_and_name(window)
         self._tell_network_error(understood, window)
         self._mapping.mailbox.post(partial(self._apply, understood, self.pipeline.vocabulary))
+        self.pipeline.adapt(window, understood)
 
     def _use_words(self, entries: list[str]) -> Renamed:
         begun = time.monotonic()
@@ -286,6 +292,8 @@ class Engine:
         if replace:
             self.clear_map().result()
         known = replace and saved_maps.take_tracks(saved, self.pipeline, fitting)
+        if replace:
+            saved_maps.take_adaptation(saved, self.pipeline, fitting, self._config.network.checkpoint)
         if self.pipeline.can_name and not known and "instance" in columns:
             columns["instance"] = torch.zeros_like(columns["instance"])  # found anew, below
         away = (columns["state"][:, POINT] - torch.as_tensor(self._center_m)).norm(dim=1)

@@ -306,4 +306,5 @@ def health(core: Core, is_active: bool, waiting: int) -> Health:
         keyframes=engine.keyframes,
         skipped=engine.skipped,
         worker_errors=engine.errors,
+        adapted=engine.adapted(),
     )

@@ -22,6 +22,7 @@ class Health:
     Attributes:
         stages_ms: ``count``, ``p50`` and ``p95`` by stage, see ``Stopwatch.summary_ms``.
         queues: (length, age of the oldest in seconds, share of the time that its thread worked) by name.
+        adapted: updates of the 3D network that were accepted and refused.
         keyframes: worth understanding so far; skipped: of these, images that gave way to newer ones.
     """
 
@@ -41,6 +42,7 @@ class Health:
     keyframes: int
     skipped: int
     worker_errors: int
+    adapted: tuple[int, int] = (0, 0)
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:
@@ -93,6 +95,8 @@ def status_message(health: Health, header: Header) -> PipelineStatus:
         keyframes=int(health.keyframes),
         keyframes_skipped=int(health.skipped),
         worker_errors=int(health.worker_errors),
+        adaptation_accepted=health.adapted[0],
+        adaptation_refused=health.adapted[1],
     )
 
 
@@ -120,6 +124,8 @@ def diagnostics_message(name: str, status: PipelineStatus) -> DiagnosticArray:
                 keyframes=status.keyframes,
                 keyframes_skipped=status.keyframes_skipped,
                 worker_errors=status.worker_errors,
+                adaptation_accepted=status.adaptation_accepted,
+                adaptation_refused=status.adaptation_refused,
             ),
         )
     ]

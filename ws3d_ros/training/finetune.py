@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from ws3d_ros.evaluation.metrics import base_and_novel, confusion_matrix, scores
 from ws3d_ros.instances.superpoints import Regions, region_graph
 from ws3d_ros.network.backends.backend import Backend
+from ws3d_ros.network.distillation import distillation
 from ws3d_ros.network.student import Spec, Student
 from ws3d_ros.training import losses
 from ws3d_ros.training.augment import augment, crop
@@ -255,7 +256,7 @@ class FineTuning(nn.Module):
             before = normalize(self.teacher(batch.voxels).embedding.float(), dim=1)
         scale, words = self.student.heads.logit_scale, self._vocabulary
         everywhere = torch.ones(len(embedding), device=embedding.device)
-        return losses.distillation(
+        return distillation(
             scale * embedding @ words.T, scale * before @ words.T, everywhere, DISTILLATION_TEMPERATURE
         )
 

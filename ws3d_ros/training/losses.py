@@ -80,21 +80,6 @@ def scene_alignment(embedding: Tensor, words: Tensor, batch: Tensor, name: Tenso
     return (1.0 - (normalize(shown, dim=1) * normalize(told, dim=1)).sum(1))[present].mean()
 
 
-def distillation(logits: Tensor, teacher: Tensor, trust: Tensor, temperature: float) -> Tensor:
-    """τ² KL(teacher ‖ student) over words, at temperature τ (Hinton et al., 2015), weighted by voxel.
-
-    Args:
-        logits: (N, C) of the student.
-        teacher: (N, C) logits of the teacher over the same words.
-        trust: (N,) how much the teacher is believed at each voxel; 0 where it saw nothing.
-        temperature: τ.
-    """
-    log_student = torch.log_softmax(logits / temperature, dim=1)
-    target = torch.softmax(teacher / temperature, dim=1)
-    divergence = (target * (torch.log(target.clamp(min=1e-8)) - log_student)).sum(1)
-    return temperature**2 * (divergence * trust).sum() / trust.sum().clamp(min=1e-6)
-
-
 def boundary(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy plus Dice (Milletari et al., 3DV 2016), mean over the kinds of boundary.
 

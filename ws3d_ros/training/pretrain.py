@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from ws3d_ros.evaluation.metrics import Scores, confusion_matrix, scores
 from ws3d_ros.network.backends.backend import Backend
+from ws3d_ros.network.distillation import distillation
 from ws3d_ros.network.student import Spec, Student
 from ws3d_ros.training import losses
 from ws3d_ros.training.augment import augment, crop, overlay
@@ -137,7 +138,7 @@ class Pretraining:
         if batch.told is not None and weight.distillation:
             trust = batch.told.sum(1)
             chance = batch.told / trust.clamp(min=LEAST)[:, None]
-            terms["distillation"] = weight.distillation * losses.distillation(
+            terms["distillation"] = weight.distillation * distillation(
                 logits.float(), torch.log(chance.clamp(min=LEAST)), trust, self._recipe.teacher.temperature
             )
         return terms
