@@ -106,6 +106,26 @@ def virtual_views_tables(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def adaptation_tables(result: dict[str, Any]) -> str:
+    """Figures after so many keyframes, in the scene and in another one."""
+    columns = ("student_miou", "student_accuracy", "both_miou", "both_accuracy")
+    heads = [
+        *("keyframes learnt from", "student mIoU", "student accuracy", "both mIoU", "both accuracy"),
+        *("other scene: student mIoU", "both mIoU", "accepted", "refused", "a turn, p95"),
+    ]
+    parts = [f"{_machine(result)} Encoder: {result['encoder']}."]
+    for place, rows in result.items():
+        if isinstance(rows, dict) and "0" in rows:
+            lines = []
+            for count, row in rows.items():
+                names = (*columns, "other_student_miou", "other_both_miou")
+                refused = ", ".join(f"{reason} {n}" for reason, n in row["refused"].items())
+                tail = [str(row["accepted"]), refused, f"{row['step_ms_p95']:.0f} ms"]
+                lines.append([count, *(f"{row[name]:.3f}" for name in names), *tail])
+            parts += [f"{place.replace('_', ' ')}:", _table(heads, lines)]
+    return "\n\n".join(parts)
+
+
 def label_efficiency_tables(result: dict[str, Any]) -> str:
     """Protocols by variant; shares are of the best full supervision: short, long or pre-trained."""
     budget, cells = result["budget"], result["cells"]
@@ -192,6 +212,7 @@ TABLES = {
     "pretraining": pretraining_table,
     "label_efficiency": label_efficiency_tables,
     "virtual_views": virtual_views_tables,
+    "adaptation": adaptation_tables,
 }
 
 

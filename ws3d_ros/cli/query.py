@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ws3d_ros.alignment.compression import FeatureBasis
-from ws3d_ros.config import ConfigError, from_mapping, settings
+from ws3d_ros.config import ConfigError, check, from_mapping, settings
 from ws3d_ros.instances.lexicon import Lexicon, spaces
 from ws3d_ros.instances.query import Result, rank
 from ws3d_ros.instances.segmentation import structure_labels
@@ -120,10 +121,7 @@ def _lexicon(saved: SavedMap, checkpoint: str | None) -> tuple[Lexicon, list[str
     """The words that compete in a map, with the encoder and the network that made it; and what of these is
     not here."""
     asked = {"network.checkpoint": checkpoint} if checkpoint is not None else {}
-    # Settings come and go with versions; those that are gone do not change how words are compared.
-    known_here = {setting.name for setting in settings()}
-    made_with = {name: value for name, value in saved.header.settings.items() if name in known_here}
-    config = from_mapping({**made_with, **asked})
+    config = from_mapping({**_still_fit(saved.header.settings), **asked})
     weights = config.semantics.weights_dir
     encoder = namer = None
     notes = []
@@ -155,6 +153,16 @@ def _lexicon(saved: SavedMap, checkpoint: str | None) -> tuple[Lexicon, list[str
     vocabulary = Vocabulary.from_tree(saved.header.vocabulary, "the map's vocabulary")
     sentences = SentenceEncoder(find_sentence_model(weights_folder(weights)))
     return Lexicon(vocabulary, known, SentenceTexts(sentences, CPU)), notes
+
+
+def _still_fit(made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """A map's settings but for those that are gone or of another kind since; they do not change how words are
+    compared."""
+    fitting = {}
+    for setting in settings():
+        with contextlib.suppress(ConfigError, KeyError):
+            fitting[setting.name] = check(setting, made_with[setting.name])
+    return fitting
 
 
 def _show(result: Result) -> None:

@@ -74,9 +74,8 @@ class Viewer:
     def show(self, shown: Shown) -> None:
         """Shows a map instead of the one before; an answer stays until another question is asked."""
         with self._lock:
-            first = self.shown is None or len(self.shown) == 0
             self.shown = shown
-            if first and len(shown):
+            if len(shown):
                 self._look_at(shown)
             self._draw()
 
@@ -164,7 +163,7 @@ class Viewer:
         event.client.send_file_download("map.png", content, save_immediately=True)
 
     def _look_at(self, shown: Shown) -> None:
-        """Obliquely from above, with everything in view."""
+        """Obliquely from above, with everything in view, for browsers that come from now on."""
         points = shown.points_m
         _, T_map_camera = overview(torch.from_numpy(points), 1000, 700)
         forward = T_map_camera[:3, 2]
