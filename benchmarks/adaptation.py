@@ -31,9 +31,10 @@ from ws3d_ros.evaluation.metrics import confusion_matrix, scores
 from ws3d_ros.language.choose import choose_encoder
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.learning import evidence
 from ws3d_ros.network.choose import choose_network
 from ws3d_ros.network.namer import Namer
-from ws3d_ros.pipeline import Pipeline, evidence
+from ws3d_ros.pipeline import Pipeline
 
 CPU = torch.device("cpu")
 KEYFRAMES = (0, 36, 108)
@@ -74,8 +75,8 @@ def drive(
     """Figures after so many keyframes, in the scene and in the other one."""
     namer = namer_of(encoder, weights)
     pipeline = pipeline_of(scene, encoder, namer)
-    adapter = pipeline.adapter
-    assert adapter is not None
+    assert pipeline.learning is not None
+    adapter = pipeline.learning.adapter
     order = torch.arange(len(scene.names)).roll(max(1, len(scene.names) // 3))
     rows: dict[int, dict[str, Any]] = {}
     times_ms: list[float] = []
@@ -91,7 +92,7 @@ def drive(
         if number % 9 == 0:
             read = pipeline.read(window).read
             assert read is not None
-            seen = evidence(replace(window, embedding=read.embedding), pipeline._words, namer)
+            seen = evidence(replace(window, embedding=read.embedding), pipeline._words, namer.voxel_size_m)
             if shuffled:
                 seen = Evidence(seen.voxels, seen.image[:, order], seen.pooled[:, order], seen.trust)
         begun = perf_counter()

@@ -29,6 +29,7 @@ from rich.table import Table
 from torch import Tensor
 from zero_shot import map_scene
 
+from ws3d_ros.alignment.eyes import VIEWS_AT_ONCE
 from ws3d_ros.config import Config, from_mapping
 from ws3d_ros.evaluation.ground_truth import look_up
 from ws3d_ros.evaluation.metrics import calibration_error, confusion_matrix, scores
@@ -37,8 +38,8 @@ from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.choose import choose_network
 from ws3d_ros.network.namer import Namer
-from ws3d_ros.pipeline import VIEWS_AT_ONCE, Pipeline, add
-from ws3d_ros.reconstruction.window import Window
+from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.reconstruction.window import Window, with_features
 
 CPU = torch.device("cpu")
 AFTER, INSTEAD = (0, 4, 8, 16), (4, 8, 16, 32)
@@ -83,7 +84,7 @@ def look(
         seen = pipeline.look_around(replace(window, stamp_ns=total))
         seconds += perf_counter() - begun
         assert seen.features is not None
-        window = named(pipeline, add(window, seen.features))
+        window = named(pipeline, with_features(window, seen.features))
         total += VIEWS_AT_ONCE
 
 

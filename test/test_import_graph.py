@@ -24,6 +24,7 @@ ORDER = [
     "evaluation",
     "training",
     "naming",
+    "learning",
     "clouds",
     "pipeline",
     "saved_maps",

@@ -13,7 +13,6 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeGuard
 
 import numpy as np
@@ -21,40 +20,28 @@ import torch
 from torch import Tensor
 
 from ws3d_ros import naming
-from ws3d_ros.adaptation.adapter import Adapter, Evidence
-from ws3d_ros.adaptation.replay import Voxels
-from ws3d_ros.adaptation.shipped import load_scenes
-from ws3d_ros.alignment import virtual_views
-from ws3d_ros.alignment.combining import pool, spoken
-from ws3d_ros.alignment.compression import FeatureBasis, feature_basis
-from ws3d_ros.alignment.lifting import lift, paint
+from ws3d_ros.alignment.compression import FeatureBasis
+from ws3d_ros.alignment.eyes import Eyes
 from ws3d_ros.alignment.virtual_views import VirtualViews
 from ws3d_ros.config import Config
 from ws3d_ros.instances.objects import State
 from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints, with_names
 from ws3d_ros.instances.tracking import Tracker
 from ws3d_ros.language.encoder import Encoder
-from ws3d_ros.language.prompts import embed
-from ws3d_ros.language.vocabulary import Vocabulary, shipped_words
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.learning import Learning
 from ws3d_ros.network.namer import Namer
 from ws3d_ros.reconstruction.voxel_map import Fused, VoxelMap
-from ws3d_ros.reconstruction.window import Patch, Window
-from ws3d_ros.rendering.splat import render
+from ws3d_ros.reconstruction.window import Patch, Window, with_features
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 from ws3d_ros.sensors.keyframes import Keyframes
 from ws3d_ros.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
-VIEW_WIDTH = 320
-"""Pixels across in the rendered view that links an image to voxels."""
-VIEWS_AT_ONCE = 4
-"""Virtual views that are placed, rendered and encoded together …"""
 KEYFRAMES_A_LOOK = 8
-"""… after so many keyframes: at most a third of the pictures that are encoded."""
+"""Keyframes between two looks around: at most a third of the pictures that are encoded are virtual."""
 SIGHTS = 4
 """So many of the newest measurements tell whether an object is still where it was."""
-HALF_BELIEVED = 0.2
-"""Evidence of images with which they teach the network half as much as with any amount."""
 CHANGED = 0.1
 """There is something new to understand when so many of a window's voxels, as a share, may be new."""
 
@@ -87,7 +74,7 @@ class Pipeline:
         map: the voxel map.
         vocabulary: the words in use; changed by :meth:`set_vocabulary`.
         stopwatch: times of the stages.
-        adapter: what teaches the 3D network on the way, or None.
+        learning: what teaches the 3D network on the way, or None.
         states: how it stands with each object, by instance; those that are remembered as gone included.
     """
 
@@ -101,23 +88,24 @@ class Pipeline:
     ) -> None:
         """Images need an ``encoder``, shapes a ``namer``; with neither there is geometry only."""
         self.stopwatch = Stopwatch()
-        self._config, self._encoder, self._namer, self._device = config, encoder, namer, device
+        self._config, self._namer, self._device = config, namer, device
+        most = config.semantics.feature_channels
         channels = embedding_channels = 0
+        self._eyes: Eyes | None = None
         if encoder is not None:
-            self._basis = feature_basis(encoder, shipped_words(), config.semantics.feature_channels)
-            channels = self._basis.channels
+            self._eyes = Eyes(encoder, most, device, self.stopwatch)
+            channels = self._eyes.basis.channels
         if namer is not None:
-            self._embedding_basis = namer.basis(config.semantics.feature_channels)
+            self._embedding_basis = namer.basis(most)
             embedding_channels = self._embedding_basis.channels
         self.map = VoxelMap(config.map, config.inputs, channels, device, embedding_channels)
         self._keyframes = Keyframes()
         self._new_voxels = self._window_voxels = 0
         self._keyframes_since_look = 0
         self._sights: deque[Frame | Scan] = deque(maxlen=SIGHTS)
-        self.adapter: Adapter | None = None
+        self.learning: Learning | None = None
         if config.adaptation.enabled and encoder is not None and namer is not None:
-            reader = namer.reader
-            self.adapter = Adapter(reader.student, reader.backend, config.adaptation.share, load_scenes())
+            self.learning = Learning(namer, config.adaptation.share)
         self._tracker = Tracker(config.inputs.max_range_m)
         self.states: Mapping[int, State] = {}
         self.set_vocabulary(vocabulary)
@@ -125,18 +113,18 @@ class Pipeline:
     @property
     def can_name(self) -> bool:
         """Whether anything here gives names; without, there is geometry only."""
-        return self._encoder is not None or self._namer is not None
+        return self._eyes is not None or self._namer is not None
 
     @property
     def feature_bases(self) -> dict[str, FeatureBasis]:
         """What each column of features in the map is written in; none for a column that nothing reads."""
-        bases = {} if self._encoder is None else {"feature": self._basis}
+        bases = {} if self._eyes is None else {"feature": self._eyes.basis}
         return bases if self._namer is None else {**bases, "embedding": self._embedding_basis}
 
     @property
     def encoder_name(self) -> str:
         """Of the image encoder, empty without."""
-        return "" if self._encoder is None else self._encoder.name
+        return "" if self._eyes is None else self._eyes.name
 
     @property
     def network_name(self) -> str:
@@ -195,11 +183,11 @@ class Pipeline:
     @property
     def looks_around(self) -> bool:
         """Whether there are virtual views."""
-        return self._encoder is not None and self._config.semantics.virtual_views
+        return self._eyes is not None and self._config.semantics.virtual_views
 
     def encodes(self, measurement: Frame | Scan) -> TypeGuard[Frame]:
         """Whether there is an image and something that encodes it."""
-        return self._encoder is not None and isinstance(measurement, Frame) and measurement.color is not None
+        return self._eyes is not None and isinstance(measurement, Frame) and measurement.color is not None
 
     def snapshot(self, measurement: Frame | Scan) -> Window:
         """A copy of the map around the sensor."""
@@ -248,37 +236,20 @@ class Pipeline:
             return self.read_and_name(window)
         seen = self.look(measurement, window)
         assert seen.features is not None
-        named = self.read_and_name(add(window, seen.features))
+        named = self.read_and_name(with_features(window, seen.features))
         return replace(named, features=seen.features, paint=seen.paint)
 
     def look(self, frame: Frame, window: Window) -> Understood:
         """What an image adds to the features of the voxels that it shows and, without depth, to their
         colours."""
-        assert self._encoder is not None
-        assert frame.color is not None
-        with self.stopwatch("encode"):
-            image = frame.color.to(self._device).permute(2, 0, 1)[None] / 255.0
-            dense = self._basis.compress_grid(self._encoder.encode_dense(image)[0])
-        with self.stopwatch("render"):
-            height = round(VIEW_WIDTH * frame.camera.height / frame.camera.width)
-            camera = frame.camera.scaled_to(VIEW_WIDTH, height)
-            pose = torch.from_numpy(frame.T_map_camera)
-            views = render(window.points_m, camera, pose, window.voxel_size_m, normal=window.normal)
-        with self.stopwatch("lift"):
-            seen = lift(dense, views, frame, window, self._words.image, self._encoder.logit_scale)
-            colors = paint(frame.color, views, window) if frame.depth_m is None else None
+        assert self._eyes is not None
+        seen, colors = self._eyes.look(frame, window, self._words.image)
         return Understood(features=seen, paint=colors)
 
     def look_around(self, window: Window) -> Understood:
         """What pictures of the map itself add to its features, taken where it is known least."""
-        assert self._encoder is not None
-        with self.stopwatch("virtual_views"):
-            virtual = virtual_views.look_around(window, VIEWS_AT_ONCE, seed=window.stamp_ns)
-            dense = torch.stack(
-                [self._basis.compress_grid(each) for each in self._encoder.encode_dense(virtual.picture)]
-            )
-            words, scale = self._words.image, self._encoder.logit_scale
-            seen = virtual_views.lift_views(virtual, dense, window, words, scale)
+        assert self._eyes is not None
+        seen, virtual = self._eyes.look_around(window, self._words.image)
         return Understood(features=seen, virtual=virtual)
 
     def read_and_name(self, window: Window) -> Understood:
@@ -305,25 +276,16 @@ class Pipeline:
         return Understood(read=Patch(window.keys, embedding=embedding))
 
     def adapt(self, window: Window, understood: Understood) -> bool:
-        """Learns a little from what was just understood of a window, if it is on and there is time.
+        """Learns a little from what was just understood of a window, if that is on and there is time.
 
         Returns whether the network reads with new weights from now on.
         """
-        if self.adapter is None or self._namer is None or understood.read is None:
+        if self.learning is None or understood.read is None:
             return False
-        seen = window if understood.features is None else add(window, understood.features)
-        seen = replace(seen, embedding=understood.read.embedding)
+        seen = window if understood.features is None else with_features(window, understood.features)
         with self.stopwatch("adapt"):
-            renewed = self.adapter.learn(partial(evidence, seen, self._words, self._namer), self._vectors)
-        if renewed:
-            self._namer.reader.renew(self.adapter.student())
-        return renewed
-
-    def take_adaptation(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on learning where a saved map ended. Raises as :meth:`Adapter.take_state`."""
-        if self.adapter is not None and self._namer is not None:
-            self.adapter.take_state(state)
-            self._namer.reader.renew(self.adapter.student())
+            read = replace(seen, embedding=understood.read.embedding)
+            return self.learning.learn(read, self._words, self._vectors)
 
     def relabel(self, window: Window) -> Understood:
         """All names anew, from stored features alone: nothing is encoded, and the network is not asked."""
@@ -358,11 +320,8 @@ class Pipeline:
         """
         none = torch.zeros(len(vocabulary) + len(vocabulary.background), 0, device=self._device)
         words = naming.Words(len(vocabulary), none, none)
-        if self._encoder is not None:
-            embedded = embed(vocabulary, self._encoder)
-            vectors = torch.cat([embedded.names, embedded.background]).to(self._device)
-            scale = self._encoder.logit_scale
-            words = replace(words, image=self._basis.compress(vectors), image_scale=scale)
+        if self._eyes is not None:
+            words = replace(words, image=self._eyes.words(vocabulary), image_scale=self._eyes.logit_scale)
         if self._namer is not None:
             self._vectors = self._namer.embed(vocabulary).to(self._device)
             vectors = self._embedding_basis.compress(self._vectors)
@@ -393,7 +352,7 @@ class Pipeline:
         things = segment(window, label, confidence, structure, min_voxels=smallest, regions=regions)
         things = with_names(things, label)
         with self.stopwatch("track"):
-            feature = window.feature if self._encoder is not None else window.embedding
+            feature = window.feature if self._eyes is not None else window.embedding
             assert feature is not None
             seen = [sight for sight in self._drained() if sight.stamp_ns <= window.stamp_ns]
             tracked = self._tracker.update(window, things, label, feature, seen, window.stamp_ns)
@@ -407,25 +366,3 @@ class Pipeline:
             while True:
                 sights.append(self._sights.popleft())
         return sights
-
-
-def evidence(window: Window, words: naming.Words, namer: Namer) -> Evidence:
-    """What is to be learnt from a window that was read: images, and both sources, where images saw it."""
-    image, network = naming.said(window, words)
-    seen = window.feature_weight
-    shown = image * (seen > 0)[:, None]
-    cells = (window.points_m / namer.voxel_size_m).floor().int()
-    voxels = Voxels(cells, window.color, window.normal)
-    return Evidence(voxels, image, pool(shown, network, spoken(network)), seen / (seen + HALF_BELIEVED))
-
-
-def add(window: Window, seen: Patch) -> Window:
-    """The window with an image's features merged in, as the map will have them; feature is float32."""
-    assert seen.feature_sum is not None
-    assert seen.feature_weight is not None
-    row = torch.searchsorted(window.keys, seen.keys)
-    feature, weight = window.feature.float(), window.feature_weight.clone()
-    total = feature[row] * weight[row, None] + seen.feature_sum
-    weight[row] += seen.feature_weight
-    feature[row] = total / weight[row, None]
-    return replace(window, feature=feature, feature_weight=weight)

@@ -75,7 +75,7 @@ def snapshot(
     )
     directions = {name: basis.directions.float() for name, basis in bases.items()}
     objects = {name: torch.from_numpy(np.array(values)) for name, values in (tracks or {}).items()}
-    learnt = {} if pipeline.adapter is None else pipeline.adapter.state()
+    learnt = {} if pipeline.learning is None else pipeline.learning.adapter.state()
     return SavedMap(header, pipeline.map.columns(), directions, objects, learnt)
 
 
@@ -97,12 +97,12 @@ def take_adaptation(saved: SavedMap, pipeline: Pipeline, fitting: Fitting, check
     Args:
         checkpoint: setting ``network.checkpoint`` of the running network.
     """
-    if pipeline.adapter is None or not saved.adaptation:
+    if pipeline.learning is None or not saved.adaptation:
         return
     try:
         if saved.header.checkpoint_sha256 != checkpoint_digest(checkpoint):
             raise ValueError("it is of other weights")
-        pipeline.take_adaptation(saved.adaptation)
+        pipeline.learning.take_state(saved.adaptation)
     except (KeyError, ValueError) as error:
         fitting.notes.append(f"what the network had learnt on the way was left out: {error}")
 

@@ -160,8 +160,8 @@ class Engine:
 
     def adapted(self) -> tuple[int, int]:
         """How many updates of the 3D network were accepted, and refused."""
-        adapter = self.pipeline.adapter
-        return (0, 0) if adapter is None else (adapter.accepted, adapter.refused.total())
+        learning = self.pipeline.learning
+        return (0, 0) if learning is None else (learning.adapter.accepted, learning.adapter.refused.total())
 
     def stop(self) -> bool:
         """Ends the threads; False if one is still busy in native code."""

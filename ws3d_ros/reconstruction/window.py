@@ -7,8 +7,9 @@ skipped and voxels that are new are left alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 UNKNOWN = 0
@@ -73,3 +74,20 @@ class Patch:
     label: Tensor | None = None
     confidence: Tensor | None = None
     instance: Tensor | None = None
+
+
+def with_features(window: Window, seen: Patch) -> Window:
+    """The window with a patch's features merged in, as the map will have them; feature is float32.
+
+    Args:
+        window: N voxels.
+        seen: features of some of them.
+    """
+    assert seen.feature_sum is not None
+    assert seen.feature_weight is not None
+    row = torch.searchsorted(window.keys, seen.keys)
+    feature, weight = window.feature.float(), window.feature_weight.clone()
+    total = feature[row] * weight[row, None] + seen.feature_sum
+    weight[row] += seen.feature_weight
+    feature[row] = total / weight[row, None]
+    return replace(window, feature=feature, feature_weight=weight)
