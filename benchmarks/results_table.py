@@ -106,6 +106,22 @@ def virtual_views_tables(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def online_table(result: dict[str, Any]) -> str:
+    """One thing added at a time."""
+    heads = ["named by", "mIoU", "accuracy", "ECE", "AP50", "changes a voxel", "keyframes", "ms a keyframe"]
+    lines = [
+        [
+            name,
+            *(f"{row[figure]:.3f}" for figure in ("miou", "accuracy", "ece", "ap50")),
+            f"{row['changes']:.2f}",
+            str(row["keyframes"]),
+            ", ".join(f"{stage.replace('_', ' ')} {ms}" for stage, ms in row["ms"].items()),
+        ]
+        for name, row in result["rows"].items()
+    ]
+    return "\n\n".join([f"{_machine(result)} {result['sequence']}.", _table(heads, lines)])
+
+
 def adaptation_tables(result: dict[str, Any]) -> str:
     """Figures after so many keyframes, in the scene and in another one."""
     columns = ("student_miou", "student_accuracy", "both_miou", "both_accuracy")
@@ -211,6 +227,7 @@ TABLES = {
     "zero_shot": zero_shot_tables,
     "pretraining": pretraining_table,
     "label_efficiency": label_efficiency_tables,
+    "online": online_table,
     "virtual_views": virtual_views_tables,
     "adaptation": adaptation_tables,
 }
