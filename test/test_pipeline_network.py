@@ -94,6 +94,26 @@ def test_a_sweep_is_worth_reading_when_enough_is_new() -> None:
     assert take(pipe, sweep(-2.0))
 
 
+def test_what_little_is_new_is_read_when_the_robot_stands_still() -> None:
+    pipe = pipeline(surface_namer(SurfaceReader()))
+    whole = sweep()
+    upper = whole.points_m[: int(0.95 * len(whole.points_m))]  # without the floor in front of the robot
+    assert take(pipe, dataclasses.replace(whole, points_m=upper))
+
+    def read() -> bool:
+        window = pipe.map.everything()
+        assert window.embedding is not None
+        return bool(window.embedding.any(dim=1).all())
+
+    assert read()
+    assert not take(pipe, dataclasses.replace(whole, stamp_ns=100_000_000))  # a few voxels are new
+    assert not read()
+    assert not take(pipe, dataclasses.replace(whole, stamp_ns=1_900_000_000))
+    assert take(pipe, dataclasses.replace(whole, stamp_ns=2_100_000_000))
+    assert read()
+    assert not take(pipe, dataclasses.replace(whole, stamp_ns=9_000_000_000))  # nothing is new
+
+
 def test_a_depth_camera_without_an_encoder_is_like_a_lidar() -> None:
     pipe = pipeline(surface_namer(SurfaceReader()))
     assert take(pipe, shot(pose()))

@@ -43,7 +43,9 @@ KEYFRAMES_A_LOOK = 8
 SIGHTS = 4
 """So many of the newest measurements tell whether an object is still where it was."""
 CHANGED = 0.1
-"""There is something new to understand when so many of a window's voxels, as a share, may be new."""
+"""There is something new to understand when so many of a window's voxels, as a share, may be new …"""
+WAITED_NS = 2_000_000_000
+"""… or fewer, after this time: a robot that stopped shall not keep a corner without names."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Pipeline:
         self.map = VoxelMap(config.map, config.inputs, channels, device, embedding_channels)
         self._keyframes = Keyframes()
         self._new_voxels = self._window_voxels = 0
+        self._read_ns = 0
         self._keyframes_since_look = 0
         self._sights: deque[Frame | Scan] = deque(maxlen=SIGHTS)
         self.learning: Learning | None = None
@@ -161,15 +164,16 @@ class Pipeline:
         """Whether there is something to understand; answering yes makes this the last keyframe.
 
         An image by :class:`ws3d_ros.sensors.keyframes.Keyframes`. Where there is no image, or nothing that
-        encodes it, the map is worth reading, or rendering, if enough of it is new.
+        encodes it, the map is worth reading, or rendering, if enough of it is new, or a little for a while.
         """
         novel = self._new_voxels > CHANGED * self._window_voxels
         if self.encodes(measurement):
             due = self._keyframes.take(measurement, novel, self._config.semantics)
         else:
-            due = novel and (self._namer is not None or self.looks_around)
+            waited = abs(measurement.stamp_ns - self._read_ns) > WAITED_NS and self._new_voxels > 0
+            due = (novel or waited) and (self._namer is not None or self.looks_around)
         if due:
-            self._new_voxels = 0
+            self._new_voxels, self._read_ns = 0, measurement.stamp_ns
             self._keyframes_since_look += self.looks_around
         return due
 
