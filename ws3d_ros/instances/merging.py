@@ -7,6 +7,7 @@ anew how likely the neighbours of now are one thing. The measure is logistic in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,9 @@ CUES = (
     "votes meet",
 )
 """In the order of the columns of :func:`cues`; the last three need the network's heads."""
+
+
+Round = Callable[[Tensor, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def cues(graph: Graph) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def merge(graph: Graph, weight: Tensor, bias: float) -> Tensor:
+def merge(graph: Graph, weight: Tensor, bias: float, on_round: Round | None = None) -> Tensor:
     """(R,) int64 number from 0 of the thing that each region belongs to.
 
     In each round two regions join where each is the other's likeliest partner and that is likelier than not,
@@ -115,10 +119,15 @@ def merge(graph: Graph, weight: Tensor, bias: float) -> Tensor:
         graph: of the regions.
         weight: (len(CUES),) of the cues.
         bias: added to them; positive sums are likelier than not.
+        on_round: hears before each round which part (R,) each region is of now, the borders (E, 2) of the
+            parts, and their cues (E, len(CUES)); that is what the weights are fitted on.
     """
     whole = torch.arange(len(graph.count), device=graph.count.device)
     while len(graph.edges):
-        score = cues(graph) @ weight + bias
+        table = cues(graph)
+        if on_round is not None:
+            on_round(whole, graph.edges, table)
+        score = table @ weight + bias
         best = torch.full_like(graph.count, -torch.inf)
         for side in (0, 1):
             best.scatter_reduce_(0, graph.edges[:, side], score, "amax")

@@ -6,7 +6,9 @@ to things (``merging.py``). How much each cue counts was fitted on procedural fl
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -23,7 +25,7 @@ STRUCTURE = frozenset({"wall", "floor", "ceiling"})
 """Names of what things stand, lie and hang on."""
 
 
-class _Measure(NamedTuple):
+class Measure(NamedTuple):
     """Weights of ``structure.CUES`` and ``merging.CUES``, and what is added to each sum."""
 
     structure: tuple[float, ...]
@@ -32,44 +34,12 @@ class _Measure(NamedTuple):
     merging_bias: float
 
 
-_NAMED = (5.19, -1.73, -1.67, 0.53, 0.01, 0.19, 0.04, -0.25)
-_MEASURES = {
-    "shapes": _Measure(
-        (0.0, 0.0, -2.59, 0.89, 0.42, 0.34, 0.64, 0.7),
-        1.45,
-        (-1.32, 0.73, -3.46, 0.15, 0.0, 0.0, 0.36, -0.12, -0.58, 0.06, -0.92, 0.01, 0.0, 0.0, 0.0),
-        5.05,
-    ),
-    "names": _Measure(
-        _NAMED,
-        -1.24,
-        (-1.39, 0.08, -1.44, -0.36, 0.24, -8.38, 0.18, -0.21, -0.58, 0.57, -1.74, 0.18, 0.0, 0.0, 0.0),
-        6.45,
-    ),
-    "heads": _Measure(
-        _NAMED,
-        -1.24,
-        (
-            -0.74,
-            -0.07,
-            -1.38,
-            -0.48,
-            -0.35,
-            -7.53,
-            0.21,
-            -0.23,
-            -0.55,
-            0.41,
-            -1.86,
-            -0.23,
-            -1.61,
-            -0.04,
-            -0.57,
-        ),
-        7.52,
-    ),
+MEASURES = {
+    way: Measure(**values)
+    for way, values in json.loads((Path(__file__).parent / "data" / "measures.json").read_text()).items()
 }
-"""By what is known: colours and shapes only, names too, or also boundaries and offsets."""
+"""By what is known: colours and shapes only, names too, or also boundaries and offsets. Fitted by
+scripts/fit_merging.py."""
 
 
 def structure_labels(names: Sequence[str]) -> Tensor:
@@ -107,7 +77,7 @@ def segment(
     regions = regions or superpoints(window, None if offset_m is None else boundary)
     graph = region_sums(window, regions, label, confidence, boundary, offset_m)
     named = bool((label != UNKNOWN).any())
-    measure = _MEASURES["shapes" if not named else "heads" if graph.heads else "names"]
+    measure = MEASURES["shapes" if not named else "heads" if graph.heads else "names"]
     cues = structure_cues(window, regions, label, confidence, structure.to(label.device))
     loose = cues @ cues.new_tensor(measure.structure) + measure.structure_bias <= 0
     whole = merge(without(graph, ~loose), cues.new_tensor(measure.merging), measure.merging_bias)
