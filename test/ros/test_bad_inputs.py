@@ -106,7 +106,8 @@ def test_no_tf(robot: Robot, node: NodeProcess) -> None:
         lambda: dropped(robot, "no_tf", "tf_unknown_frame") > 3,
         lambda stamp_s: camera.shoot(stamp_s, 0.0, tf=False),
     )
-    expect_message(robot, node, "no_tf", "no_tf_optical", "is localisation running")
+    # Said once in the log, by whoever sees it first: the measurement that is dropped, or the doctor.
+    expect_message(robot, node, "no_tf: ", "'no_tf_optical'")
 
 
 def test_tf_that_comes_late_is_waited_for(robot: Robot, node: NodeProcess) -> None:
