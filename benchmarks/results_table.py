@@ -3,7 +3,7 @@
     python benchmarks/results_table.py
 
 Each table stands between two marks, `<!-- NAME -->` and `<!-- /NAME -->`. What has no results yet is left
-as it is. Few labels are drawn as curves, too, into docs/images/label_efficiency.png.
+as it is. Few labels, and the live node, are drawn as curves, too, into docs/images.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS
+from live_table import draw_live, live_rows
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 IMAGE = PAGE.parent / "images" / "label_efficiency.png"
+LIVE_IMAGE = PAGE.parent / "images" / "live.png"
 
 
 def zero_shot_tables(result: dict[str, Any]) -> str:
@@ -120,6 +122,12 @@ def online_table(result: dict[str, Any]) -> str:
         for name, row in result["rows"].items()
     ]
     return "\n\n".join([f"{_machine(result)} {result['sequence']}.", _table(heads, lines)])
+
+
+def live_table(result: dict[str, Any]) -> str:
+    """The live node; medians (95th percentiles)."""
+    heads, *lines = live_rows(result)
+    return "\n\n".join([_machine(result), _table(heads, lines)])
 
 
 def adaptation_tables(result: dict[str, Any]) -> str:
@@ -228,6 +236,7 @@ TABLES = {
     "pretraining": pretraining_table,
     "label_efficiency": label_efficiency_tables,
     "online": online_table,
+    "live": live_table,
     "virtual_views": virtual_views_tables,
     "adaptation": adaptation_tables,
 }
@@ -253,6 +262,9 @@ def main() -> None:
             if name == "label_efficiency":
                 draw_label_efficiency(result, IMAGE)
                 text += f"\n\n![mIoU over the amount of labels](images/{IMAGE.name})"
+            if name == "live":
+                draw_live(result, LIVE_IMAGE)
+                text += f"\n\n![memory and rates over time](images/{LIVE_IMAGE.name})"
             page = into_page(page, name, text)
     PAGE.write_text(page, encoding="utf-8")
 

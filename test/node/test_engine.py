@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -62,3 +63,16 @@ def test_a_network_that_works_is_not(make: Make) -> None:
     assert len(reader.reads) == 1  # new words do not ask the network
     assert engine.errors == 0
     assert reporter.problems() == []
+
+
+def test_the_way_to_a_label_begins_with_the_keyframes_that_it_is_for(make: Make) -> None:
+    engine, _ = make(SurfaceReader())
+    frame = shot(pose())
+    window = engine.pipeline.snapshot(frame)
+    assert engine.copy(whole_map=True).result(30.0).named_s == ()
+    engine._images.mailbox.request(partial(engine._look, 7.0, frame, window)).result(30.0)
+    engine._images.mailbox.request(partial(engine._look, 8.0, frame, window)).result(30.0)
+    engine._names.mailbox.request(engine._name).result(30.0)
+    engine._names.mailbox.request(engine._name).result(30.0)  # has nothing new to name
+    assert set(engine.copy(whole_map=True).result(30.0).named_s) == {7.0, 8.0}
+    assert len(engine.copy(whole_map=True).result(30.0).named_s) == 2

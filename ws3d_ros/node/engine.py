@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,8 @@ WAITING_MEASUREMENTS = 2
 STOP_WITHIN_S = 1.0
 RESTORED_AT_ONCE = 50_000
 """Voxels of a file that mapping takes in before it looks at its measurements again."""
+REMEMBERED = 20
+"""Keyframes that one cloud can be the first to name, where that is measured."""
 NAMES_NICE = 10
 """Names take all the time that is left; mapping must not wait for them."""
 
@@ -67,6 +70,8 @@ class Engine:
         self.errors = self.keyframes = self.skipped = 0
         self._center_m = np.zeros(3)
         self._arrived_s = 0.0
+        self._to_name: deque[float] = deque(maxlen=REMEMBERED)  # when keyframes in the map arrived: without
+        self._named: deque[float] = deque(maxlen=REMEMBERED)  # names, and with
         self._sight: Sight | None = None
         self._eyes: Tensor | None = None
         self._changes = 0
@@ -112,7 +117,8 @@ class Engine:
 
     def _snapshot(self, window: Window) -> Snapshot:
         states = self.pipeline.states
-        return Snapshot(window, self.words, self._arrived_s, self._sight, states, self._eyes)
+        named_s = tuple(self._named)
+        return Snapshot(window, self.words, self._arrived_s, self._sight, states, self._eyes, named_s)
 
     def window(self) -> Window:
         """The voxels around the robot. On the mapping thread only."""
@@ -196,17 +202,31 @@ class Engine:
             self.keyframes += 1
             if self.pipeline.encodes(decoded):
                 window = self.pipeline.snapshot(decoded)
-                self.skipped += self._images.mailbox.put("image", partial(self._look, decoded, window))
+                self.skipped += self._images.mailbox.put(
+                    "image", partial(self._look, measurement.arrived_s, decoded, window)
+                )
             else:
+                self._to_name.append(measurement.arrived_s)
                 self._names.mailbox.put("window", self._name)
             if self.pipeline.views_due():
                 self._images.mailbox.put("views", self._look_around)
 
-    def _apply(self, understood: Understood, words: Vocabulary) -> None:
-        """``words``: that the names in it are out of."""
+    def _apply(self, understood: Understood, words: Vocabulary, arrived_s: Sequence[float] = ()) -> None:
+        """``words``: that the names in it are out of; ``arrived_s``: of the keyframes that it names."""
         self.pipeline.apply(understood)
         self.words = words
+        self._named.extend(arrived_s)
         self._changes += 1
+
+    def _apply_seen(self, seen: Understood, arrived_s: float) -> None:
+        self.pipeline.apply(seen)
+        self._to_name.append(arrived_s)
+
+    def _window_to_name(self) -> tuple[Window, list[float]]:
+        """The window, and when the keyframes arrived that have no names yet."""
+        arrived_s = list(self._to_name)
+        self._to_name.clear()
+        return self.window(), arrived_s
 
     def _decode(self, measurement: Measurement) -> Frame | Scan:
         content = measurement.content
@@ -222,11 +242,11 @@ class Engine:
 
     # Images thread ----------------------------------------------------------------------------
 
-    def _look(self, frame: Frame, window: Window) -> None:
+    def _look(self, arrived_s: float, frame: Frame, window: Window) -> None:
         if len(window) == 0:
             return
         seen = self.pipeline.look(frame, window)
-        self._mapping.mailbox.post(partial(self.pipeline.apply, seen))
+        self._mapping.mailbox.post(partial(self._apply_seen, seen, arrived_s))
         self._names.mailbox.put("window", self._name)
 
     def _look_around(self) -> None:
@@ -246,12 +266,12 @@ class Engine:
     # Names thread -----------------------------------------------------------------------------
 
     def _name(self) -> None:
-        window = self._mapping.mailbox.request(self.window).result()
+        window, arrived_s = self._mapping.mailbox.request(self._window_to_name).result()
         if len(window) == 0:
             return
         understood = self.pipeline.read_and_name(window)
         self._tell_network_error(understood, window)
-        self._mapping.mailbox.post(partial(self._apply, understood, self.pipeline.vocabulary))
+        self._mapping.mailbox.post(partial(self._apply, understood, self.pipeline.vocabulary, arrived_s))
         self.pipeline.adapt(window, understood)
 
     def _use_words(self, entries: list[str]) -> Renamed:

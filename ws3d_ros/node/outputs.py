@@ -43,6 +43,7 @@ class Outputs:
         self._vision = messages_of("vision_msgs")
         self._board = MarkerBoard()
         self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
+        self._label_latencies_ms: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
         create = node.create_lifecycle_publisher
         self._cloud = create(PointCloud2, "~/semantic_cloud", NEWEST)
         self._map = create(PointCloud2, "~/semantic_map", LATCHED)
@@ -57,6 +58,7 @@ class Outputs:
             self._of_window.append(self._detections)
             self._latched.append(self._label_info)
         self._shown_s = 0.0
+        self._named_s: tuple[float, ...] = ()
 
     def window_listeners(self) -> int:
         """How many listen to what is made from the window."""
@@ -89,7 +91,7 @@ class Outputs:
         if _listeners(self._cloud) > 0:
             points = pack_points(snapshot.window, pack_palette(palette(snapshot.words)))
             self._publish(self._cloud, pack_cloud(points, self.header()))
-            self._note_latency(snapshot.arrived_s)
+            self._note_latencies(snapshot)
         self._planners.publish_window(snapshot)
         if any(_listeners(publisher) for publisher in self._of_window[1:]) or self._planners.wants_targets():
             self._publish_objects(snapshot)
@@ -121,11 +123,19 @@ class Outputs:
         """From the arrival of a measurement to its cloud, recent ones."""
         return tuple(self._latencies_ms)
 
-    def _note_latency(self, arrived_s: float) -> None:
-        """Counts a measurement once: later clouds may show it again."""
-        if arrived_s > self._shown_s:
-            self._shown_s = arrived_s
-            self._latencies_ms.append((time.monotonic() - arrived_s) * 1e3)
+    def label_latencies_ms(self) -> Sequence[float]:
+        """From the arrival of a keyframe to the cloud with its names, recent ones."""
+        return tuple(self._label_latencies_ms)
+
+    def _note_latencies(self, snapshot: Snapshot) -> None:
+        """Counts a measurement, and its names, once: later clouds may show them again."""
+        now_s = time.monotonic()
+        if snapshot.arrived_s > self._shown_s:
+            self._shown_s = snapshot.arrived_s
+            self._latencies_ms.append((now_s - snapshot.arrived_s) * 1e3)
+        news_s = [arrived_s for arrived_s in snapshot.named_s if arrived_s not in self._named_s]
+        self._label_latencies_ms.extend((now_s - arrived_s) * 1e3 for arrived_s in news_s)
+        self._named_s = snapshot.named_s
 
     def header(self) -> Header:
         return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._config.inputs.map_frame)

@@ -303,6 +303,7 @@ def health(core: Core, is_active: bool, waiting: int) -> Health:
         network=core.network.namer.name if core.network.namer is not None else "",
         network_why=core.network.why,
         latencies_ms=core.outputs.latencies_ms(),
+        label_latencies_ms=core.outputs.label_latencies_ms(),
         keyframes=engine.keyframes,
         skipped=engine.skipped,
         worker_errors=engine.errors,

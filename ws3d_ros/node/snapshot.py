@@ -42,6 +42,7 @@ class Snapshot:
         states: of the objects, by instance.
         eyes: (B, 4, 4) float32 T_map_camera, from where to show it to people: the last virtual cameras, or
             where the newest measurement was made; None as ``sight``.
+        named_s: steady times at which those keyframes arrived, the last ones, whose names are in it.
     """
 
     window: Window
@@ -50,6 +51,7 @@ class Snapshot:
     sight: Sight | None = None
     states: Mapping[int, State] = field(default_factory=dict)
     eyes: Tensor | None = None
+    named_s: tuple[float, ...] = ()
 
 
 def ahead(measurement: Frame | Scan) -> Tensor:

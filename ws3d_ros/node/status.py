@@ -39,6 +39,7 @@ class Health:
     network: str
     network_why: str
     latencies_ms: Sequence[float]
+    label_latencies_ms: Sequence[float]
     keyframes: int
     skipped: int
     worker_errors: int
@@ -56,6 +57,7 @@ def percentiles(values: Sequence[float]) -> tuple[float, float]:
 def status_message(health: Health, header: Header) -> PipelineStatus:
     """The message on ``~/status``."""
     latency_p50, latency_p95 = percentiles(health.latencies_ms)
+    label_latency_p50, label_latency_p95 = percentiles(health.label_latencies_ms)
     rss_bytes = int(psutil.Process().memory_info().rss)
     return PipelineStatus(
         header=header,
@@ -97,6 +99,8 @@ def status_message(health: Health, header: Header) -> PipelineStatus:
         worker_errors=int(health.worker_errors),
         adaptation_accepted=health.adapted[0],
         adaptation_refused=health.adapted[1],
+        label_latency_p50_ms=label_latency_p50,
+        label_latency_p95_ms=label_latency_p95,
     )
 
 
@@ -121,6 +125,8 @@ def diagnostics_message(name: str, status: PipelineStatus) -> DiagnosticArray:
                 rss_mb=round(status.rss_bytes / 1e6, 1),
                 latency_p50_ms=round(status.latency_p50_ms, 1),
                 latency_p95_ms=round(status.latency_p95_ms, 1),
+                label_latency_p50_ms=round(status.label_latency_p50_ms, 1),
+                label_latency_p95_ms=round(status.label_latency_p95_ms, 1),
                 keyframes=status.keyframes,
                 keyframes_skipped=status.keyframes_skipped,
                 worker_errors=status.worker_errors,
