@@ -193,15 +193,15 @@ class Pipeline:
         """Whether there is an image and something that encodes it."""
         return self._eyes is not None and isinstance(measurement, Frame) and measurement.color is not None
 
-    def snapshot(self, measurement: Frame | Scan) -> Window:
-        """A copy of the map around the sensor."""
+    def snapshot(self, measurement: Frame | Scan, *, features: bool = True) -> Window:
+        """A copy of the map around the sensor; :meth:`look` needs no ``features``."""
         pose = measurement.T_map_camera if isinstance(measurement, Frame) else measurement.T_map_lidar
-        return self.window(pose[:3, 3])
+        return self.window(pose[:3, 3], features=features)
 
-    def window(self, center_m: FloatArray) -> Window:
+    def window(self, center_m: FloatArray, *, features: bool = True) -> Window:
         """A copy of the map around a place (3,)."""
         with self.stopwatch("snapshot"):
-            window = self.map.window(center_m, self._config.map.window_radius_m)
+            window = self.map.window(center_m, self._config.map.window_radius_m, features=features)
         self._window_voxels = len(window)
         return window
 

@@ -92,9 +92,9 @@ class Engine:
             self._ledger.dropped(sensor, "overload")
 
     def publish(
-        self, topic: str, listeners: int, copy: Callable[[], Window], publish: Callable[[Snapshot], None]
+        self, topic: str, listeners: int, whole_map: bool, publish: Callable[[Snapshot], None]
     ) -> None:
-        """Copies a part of the map on the mapping thread and publishes it on the output thread.
+        """Copies the window, or the map, on the mapping thread and publishes it on the output thread.
 
         Nothing happens unless the map changed, or the number of listeners, since the last time.
         """
@@ -103,19 +103,20 @@ class Engine:
             state = (self._changes, listeners)
             if self._changes and self._published.get(topic) != state:
                 self._published[topic] = state
-                self._output.mailbox.put(topic, partial(publish, self._snapshot(copy())))
+                self._output.mailbox.put(topic, partial(publish, self._snapshot(whole_map, features=False)))
 
         self._mapping.mailbox.put(topic, snapshot)
 
     def copy(self, whole_map: bool) -> Future[Snapshot]:
         """A copy of the window around the robot, or of the whole map."""
 
-        def taken() -> Snapshot:
-            return self._snapshot(self.pipeline.map.everything() if whole_map else self.window())
+        return self._mapping.mailbox.request(partial(self._snapshot, whole_map, features=True))
 
-        return self._mapping.mailbox.request(taken)
-
-    def _snapshot(self, window: Window) -> Snapshot:
+    def _snapshot(self, whole_map: bool, *, features: bool) -> Snapshot:
+        if whole_map:
+            window = self.pipeline.map.everything(features=features)
+        else:
+            window = self.pipeline.window(self._center_m, features=features)
         states = self.pipeline.states
         named_s = tuple(self._named)
         return Snapshot(window, self.words, self._arrived_s, self._sight, states, self._eyes, named_s)
@@ -201,7 +202,7 @@ class Engine:
         if self.pipeline.is_keyframe(decoded):
             self.keyframes += 1
             if self.pipeline.encodes(decoded):
-                window = self.pipeline.snapshot(decoded)
+                window = self.pipeline.snapshot(decoded, features=False)
                 self.skipped += self._images.mailbox.put(
                     "image", partial(self._look, measurement.arrived_s, decoded, window)
                 )

@@ -224,14 +224,14 @@ class PerceptionNode(LifecycleNode):
         assert self._core is not None
         engine, outputs = self._core.engine, self._core.outputs
         if listeners := outputs.window_listeners():
-            engine.publish("window", listeners, engine.window, outputs.publish_window)
+            engine.publish("window", listeners, False, outputs.publish_window)
 
     def _publish_map(self) -> None:
         assert self._core is not None
         engine = self._core.engine
         # The map is latched: who comes later for it alone needs no new copy.
         outputs = self._core.outputs
-        engine.publish("map", outputs.map_listeners(), engine.pipeline.map.everything, outputs.publish_map)
+        engine.publish("map", outputs.map_listeners(), True, outputs.publish_map)
 
     def _tell_words(self, words: Vocabulary) -> None:
         assert self._core is not None

@@ -259,13 +259,20 @@ class VoxelMap:
                 data[name][rows] = values.to(self._device)[known].to(data[name].dtype)
         return len(rows)
 
-    def everything(self) -> Window:
-        """A copy of the whole map."""
+    def everything(self, *, features: bool = True) -> Window:
+        """A copy of the whole map; without ``features`` and embeddings it takes a quarter of the memory."""
         data = self._store.rows
         low = torch.full((3,), -(2**40), device=self._device)
-        return self._copy(self._store.rows_in(self._store.chunks_in_box(low, -low)[0]), data["state"])
+        rows = self._store.rows_in(self._store.chunks_in_box(low, -low)[0])
+        return self._copy(rows, data["state"], features)
 
-    def window(self, center_m: FloatArray | Tensor | tuple[float, float, float], radius_m: float) -> Window:
+    def window(
+        self,
+        center_m: FloatArray | Tensor | tuple[float, float, float],
+        radius_m: float,
+        *,
+        features: bool = True,
+    ) -> Window:
         """A copy of the voxels whose centroid is within the radius, (3,) in the map frame."""
         center = torch.as_tensor(center_m, dtype=torch.float32, device=self._device)
         low, high = (
@@ -274,7 +281,7 @@ class VoxelMap:
         rows = self._store.rows_in(self._store.chunks_in_box(low, high)[0])
         state = self._store.rows["state"]
         near = (state[rows, column.POINT] - center).norm(dim=-1) <= radius_m
-        return self._copy(rows[near], state)
+        return self._copy(rows[near], state, features)
 
     def columns(self) -> dict[str, Tensor]:
         """A copy of all voxels as they are stored, those with little evidence included: (N, …) each.
@@ -332,7 +339,7 @@ class VoxelMap:
         lost = int((added < 0).sum())
         return Restored(count - lost, len(here), evicted + lost)
 
-    def _copy(self, rows: Tensor, state: Tensor) -> Window:
+    def _copy(self, rows: Tensor, state: Tensor, features: bool) -> Window:
         data = self._store.rows
         rows = rows[state[rows, column.WEIGHT] >= self.config.min_weight]
         keys, order = data["key"][rows].sort()
@@ -347,12 +354,12 @@ class VoxelMap:
             color=torch.where(colorless, torch.nan, picked[:, column.COLOR]),
             normal=normalize(picked[:, column.NORMAL], dim=-1),
             weight=picked[:, column.WEIGHT].clone(),
-            feature=data["feature"][rows],
+            feature=data["feature"][rows] if features else data["feature"].new_zeros(len(rows), 0),
             feature_weight=data["feature_weight"][rows],
             label=data["label"][rows],
             confidence=data["confidence"][rows],
             instance=data["instance"][rows],
-            embedding=data["embedding"][rows],
+            embedding=data["embedding"][rows] if features else None,
         )
 
 

@@ -28,13 +28,14 @@ class Window:
         color: (N, 3) float32 RGB in 0..255; NaN where no camera has seen the voxel.
         normal: (N, 3) float32 unit normals towards the sensor that saw them; 0 where unknown.
         weight: (N,) float32 evidence for the voxel's geometry.
-        feature: (N, K) float16 mean compressed image feature; 0 where there is none.
+        feature: (N, K) float16 mean compressed image feature; 0 where there is none. (N, 0) in a copy that
+            was made without.
         feature_weight: (N,) float32 evidence for the feature; 0 where there is none.
         label: (N,) int16, UNKNOWN or an index into the vocabulary plus one.
         confidence: (N,) float16 in 0..1.
         instance: (N,) int32, 0 for none.
         embedding: (N, E) float16 unit vectors as the network read them last, compressed; 0 where it has not
-            read. None for a window that is not out of a map.
+            read. None for a window that is not out of a map, or a copy that was made without.
     """
 
     voxel_size_m: float
