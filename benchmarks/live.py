@@ -191,12 +191,13 @@ def measure(run: Run, weights: str) -> dict[str, Any]:
     node = rclpy.create_node("ws3d_benchmark", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, daemon=True)
     player = Player(node, run.bag, clock=True)
     log = Path(tempfile.gettempdir()) / "ws3d_live.log"
     try:
         with running_node(arguments, log) as process:
             watch = Watch(node, psutil.Process(process.pid))
-            threading.Thread(target=executor.spin, daemon=True).start()
+            thread.start()
             deadline = time.monotonic() + START_TIMEOUT_S
             while not watch.is_active():
                 if process.poll() is not None or time.monotonic() > deadline:
@@ -209,6 +210,7 @@ def measure(run: Run, weights: str) -> dict[str, Any]:
             return watch.end()
     finally:
         executor.shutdown(timeout_sec=2.0)
+        thread.join(2.0)
         node.destroy_node()
         context.try_shutdown()
 

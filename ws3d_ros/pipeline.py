@@ -261,7 +261,10 @@ class Pipeline:
 
         Where it fails, names follow from what it read before.
         """
-        seen = self.read(window)
+        return self.name(window, self.read(window))
+
+    def name(self, window: Window, seen: Understood) -> Understood:
+        """The names that follow from a window and what :meth:`read` saw in it, beside that."""
         if seen.read is not None:
             window = replace(window, embedding=seen.read.embedding)
         with self.stopwatch("name"):

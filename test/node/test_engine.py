@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -15,7 +16,8 @@ from ws3d_ros.config import from_mapping
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.engine import Engine
 from ws3d_ros.node.reporter import Reporter
-from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.pipeline import Pipeline, Understood
+from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.ledger import Ledger
 
 Make = Callable[[SurfaceReader], tuple[Engine, Reporter]]
@@ -68,11 +70,33 @@ def test_a_network_that_works_is_not(make: Make) -> None:
 def test_the_way_to_a_label_begins_with_the_keyframes_that_it_is_for(make: Make) -> None:
     engine, _ = make(SurfaceReader())
     frame = shot(pose())
-    window = engine.pipeline.snapshot(frame)
     assert engine.copy(whole_map=True).result(30.0).named_s == ()
-    engine._images.mailbox.request(partial(engine._look, 7.0, frame, window)).result(30.0)
-    engine._images.mailbox.request(partial(engine._look, 8.0, frame, window)).result(30.0)
+    engine._images.mailbox.request(partial(engine._look, 7.0, frame)).result(30.0)
+    engine._images.mailbox.request(partial(engine._look, 8.0, frame)).result(30.0)
     engine._names.mailbox.request(engine._name).result(30.0)
     engine._names.mailbox.request(engine._name).result(30.0)  # has nothing new to name
     assert set(engine.copy(whole_map=True).result(30.0).named_s) == {7.0, 8.0}
     assert len(engine.copy(whole_map=True).result(30.0).named_s) == 2
+
+
+def test_the_next_image_waits_until_the_network_has_read_the_last_one(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ws3d_ros.node.engine.LONGEST_REST_S", 30.0)
+    reading, release = threading.Event(), threading.Event()
+    reader = SurfaceReader()
+    engine, _ = make(reader)
+    read = engine.pipeline.read
+
+    def slow(window: Window) -> Understood:
+        reading.set()
+        release.wait(30.0)
+        return read(window)
+
+    engine.pipeline.read = slow  # type: ignore[method-assign]
+    first = engine._images.mailbox.request(partial(engine._look, 7.0, shot(pose())))
+    assert reading.wait(30.0)
+    assert not first.done()
+    release.set()
+    first.result(30.0)
+    assert engine._been_read.is_set()

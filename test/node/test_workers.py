@@ -143,3 +143,41 @@ def test_a_worker_tells_how_busy_it_was() -> None:
     assert 0.1 < during <= 1.0
     assert 0.0 <= rest <= 1.0
     assert time.monotonic() - begun > 0.4
+
+
+def test_a_worker_that_rests_is_not_busy() -> None:
+    worker = Worker("resting", Mailbox(), lambda name, error: None)
+    resting, release = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with worker.resting():
+            resting.set()
+            release.wait()
+
+    worker.start()
+    done = worker.mailbox.request(work)
+    assert resting.wait(5.0)
+    worker.busy_share()
+    time.sleep(0.1)
+    assert worker.load()[0] == 0
+    assert worker.busy_share() == 0.0
+    release.set()
+    done.result(5.0)
+    assert worker.stop(5.0)
+
+
+def test_the_time_before_a_rest_is_work() -> None:
+    worker = Worker("resting", Mailbox(), lambda name, error: None)
+
+    def work() -> None:
+        time.sleep(0.2)
+        with worker.resting():
+            time.sleep(0.05)
+
+    worker.start()
+    worker.busy_share()
+    begun = time.monotonic()
+    worker.mailbox.request(work).result(5.0)
+    worked_s = worker.busy_share() * (time.monotonic() - begun)
+    assert worker.stop(5.0)
+    assert worked_s >= 0.15

@@ -7,6 +7,7 @@ messages; ``files`` reads and writes maps. Nobody waits for names but who asks f
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections import deque
@@ -45,8 +46,11 @@ RESTORED_AT_ONCE = 50_000
 """Voxels of a file that mapping takes in before it looks at its measurements again."""
 REMEMBERED = 20
 """Keyframes that one cloud can be the first to name, where that is measured."""
-NAMES_NICE = 10
-"""Names take all the time that is left; mapping must not wait for them."""
+LONGEST_REST_S = 0.8
+"""So long at most the next image waits until the network has read what the last one showed: encoder and
+network at the same time take each other's cores, and names come half as often (benchmarks/live.py)."""
+BACKGROUND_NICE = 10
+"""Images and names take all the time that is left, in equal parts; mapping must not wait for them."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,9 @@ class Engine:
         self._changes = 0
         self._published: dict[str, tuple[int, int]] = {}
         self._mapping = Worker("mapping", Mailbox(WAITING_MEASUREMENTS), self.survive)
-        self._images = Worker("images", Mailbox(1), self.survive)
-        self._names = Worker("names", Mailbox(1), self.survive, NAMES_NICE)
+        self._images = Worker("images", Mailbox(1), self.survive, BACKGROUND_NICE)
+        self._been_read = threading.Event()
+        self._names = Worker("names", Mailbox(1), self.survive, BACKGROUND_NICE)
         self._output = Worker("output", Mailbox(1), self.survive)
         self.files = MapFiles(config, self._copy_map, self._take_in, self.survive)
         self.workers = (self._images, self._names, self._output, self.files.worker, self._mapping)
@@ -202,10 +207,8 @@ class Engine:
         if self.pipeline.is_keyframe(decoded):
             self.keyframes += 1
             if self.pipeline.encodes(decoded):
-                window = self.pipeline.snapshot(decoded, features=False)
-                self.skipped += self._images.mailbox.put(
-                    "image", partial(self._look, measurement.arrived_s, decoded, window)
-                )
+                look = partial(self._look, measurement.arrived_s, decoded)
+                self.skipped += self._images.mailbox.put("image", look)
             else:
                 self._to_name.append(measurement.arrived_s)
                 self._names.mailbox.put("window", self._name)
@@ -222,6 +225,7 @@ class Engine:
     def _apply_seen(self, seen: Understood, arrived_s: float) -> None:
         self.pipeline.apply(seen)
         self._to_name.append(arrived_s)
+        self._been_read.clear()
 
     def _window_to_name(self) -> tuple[Window, list[float]]:
         """The window, and when the keyframes arrived that have no names yet."""
@@ -243,12 +247,16 @@ class Engine:
 
     # Images thread ----------------------------------------------------------------------------
 
-    def _look(self, arrived_s: float, frame: Frame, window: Window) -> None:
+    def _look(self, arrived_s: float, frame: Frame) -> None:
+        copy = partial(self.pipeline.snapshot, frame, features=False)
+        window = self._mapping.mailbox.request(copy).result()
         if len(window) == 0:
             return
         seen = self.pipeline.look(frame, window)
-        self._mapping.mailbox.post(partial(self._apply_seen, seen, arrived_s))
+        self._mapping.mailbox.request(partial(self._apply_seen, seen, arrived_s)).result()
         self._names.mailbox.put("window", self._name)
+        with self._images.resting():
+            self._been_read.wait(LONGEST_REST_S)
 
     def _look_around(self) -> None:
         """Cameras' images go first: when one waits, this is left to the next time."""
@@ -270,7 +278,9 @@ class Engine:
         window, arrived_s = self._mapping.mailbox.request(self._window_to_name).result()
         if len(window) == 0:
             return
-        understood = self.pipeline.read_and_name(window)
+        seen = self.pipeline.read(window)
+        self._been_read.set()
+        understood = self.pipeline.name(window, seen)
         self._tell_network_error(understood, window)
         self._mapping.mailbox.post(partial(self._apply, understood, self.pipeline.vocabulary, arrived_s))
         self.pipeline.adapt(window, understood)

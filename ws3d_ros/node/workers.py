@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TypeVar
 
 Work = Callable[[], object]
@@ -133,6 +134,15 @@ class Worker:
         passed, self._asked_s = now - self._asked_s, now
         return min(1.0, worked / passed) if passed > 0 else 0.0
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Its own work waits in here for that of others: that is no work. On the worker's thread only."""
+        self._stop_clock()
+        try:
+            yield
+        finally:
+            self._start_clock()
+
     def stop(self, timeout_s: float) -> bool:
         """Asks the thread to end after what it is doing; whether it did in time."""
         self._stopping.set()
@@ -149,12 +159,18 @@ class Worker:
             work = self.mailbox.take(IDLE_S)
             if work is None:
                 continue
-            self._begun_s = time.monotonic()
-            self.is_busy = True
+            self._start_clock()
             try:
                 work()
             except Exception as error:
                 self._on_error(self.name, error)
             finally:
-                self.is_busy = False
-                self._worked_s += time.monotonic() - max(self._begun_s, self._asked_s)
+                self._stop_clock()
+
+    def _start_clock(self) -> None:
+        self._begun_s = time.monotonic()
+        self.is_busy = True
+
+    def _stop_clock(self) -> None:
+        self.is_busy = False
+        self._worked_s += time.monotonic() - max(self._begun_s, self._asked_s)
