@@ -80,8 +80,9 @@ class Reader:
         def of_input(name: str, rows: Tensor | None) -> Any:
             if rows is None:
                 return None
+            rows = rows.float()
             self._check(name, rows)
-            return rows.float() if in_order else rows.float()[cell]
+            return rows if in_order else rows[cell]
 
         return Reading(**{name: of_input(name, rows) for name, rows in vars(reading).items()})
 
@@ -97,7 +98,7 @@ class Reader:
         self.read(walls, torch.full(walls.shape, 128.0), torch.zeros(walls.shape))
 
     def _check(self, name: str, values: Tensor) -> None:
-        if values.sum(dtype=torch.float32).isfinite():
+        if values.sum().isfinite():
             return  # in one quick pass; then so are all of them
         if bad := int((~values.isfinite()).any(dim=1).sum()):
             advice = "" if self.precision == "float32" else "; set network.precision to float32"

@@ -18,6 +18,8 @@ from ws3d_ros.reconstruction.window import Window
 
 MOST_VOXELS = 200_000
 """Read at once: about a gigabyte in the larger networks."""
+AT_ONCE = 2_048
+"""Embeddings made shorter at once: so few stay in the processor's caches, all of a window go through memory."""
 HALO = 64
 """Cells around a piece that are read with it, beyond which little reaches in."""
 
@@ -77,8 +79,10 @@ class Namer:
         directions = FeatureBasis(basis.directions.to(device), basis.space)
         for rows, part in pieces(cells, MOST_VOXELS, HALO):
             reading = self.reader.read(cells[rows], window.color[rows], window.normal[rows])
-            embedding = normalize(reading.embedding[torch.searchsorted(rows, part)].float(), dim=1)
-            result[part] = directions.compress(embedding).half()
+            of_part = torch.searchsorted(rows, part)
+            for some, read in zip(part.split(AT_ONCE), of_part.split(AT_ONCE), strict=True):
+                embedding = normalize(reading.embedding[read], dim=1)
+                result[some] = directions.compress(embedding).half()
         return result
 
     @torch.inference_mode()
