@@ -19,7 +19,7 @@ from ws3d_ros.reconstruction.window import Window
 MOST_VOXELS = 200_000
 """Read at once: about a gigabyte in the larger networks."""
 AT_ONCE = 2_048
-"""Embeddings made shorter at once: so few stay in the processor's caches, all of a window go through memory."""
+"""Embeddings made shorter at once: so few stay in the caches, and need not go through memory."""
 HALO = 64
 """Cells around a piece that are read with it, beyond which little reaches in."""
 
