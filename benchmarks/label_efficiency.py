@@ -66,6 +66,13 @@ VARIANTS: dict[str, tuple[WeakTerms, bool]] = {
     "+ pre-training": (FULL, True),
 }
 """Weights of the terms, and whether a run starts from the pre-trained student; each adds to the one above."""
+PRETRAINED: dict[str, tuple[WeakTerms, bool]] = {
+    "pre-training, supervised only": (VARIANTS["supervised only"][0], True),
+    "pre-training, boundary and energy": (VARIANTS["+ boundary and energy"][0], True),
+    "pre-training, + contrast": (VARIANTS["+ contrast"][0], True),
+}
+"""What the terms are worth to a student that is pre-trained; "+ pre-training" has all, distillation too."""
+ALL = VARIANTS | PRETRAINED
 NOVEL = 15
 LONGER = 4
 """How many times the steps the control has."""
@@ -105,6 +112,10 @@ def cells(seeds: int, quick: bool) -> list[Cell]:
         for variant in (names[0], names[-1]):
             found.append(Cell("full", variant, FewLabels(points=0), seed))
             found.append(Cell("base/novel", variant, FewLabels(points=0, novel=NOVEL), seed))
+        for variant in () if quick else PRETRAINED:
+            found.append(Cell("annotation", variant, FewLabels(points=POINTS[0]), seed))
+            share = FewLabels(points=0, scene_share=SCENE_SHARES[0])
+            found.append(Cell("reconstruction", variant, share, seed))
     found.append(Cell("full", names[0], FewLabels(points=0), 0, LONGER))
     return found
 
@@ -140,9 +151,17 @@ class Bench:
             hashlib.sha256(told + plan).hexdigest()[:12] for told in (b"", start.read_bytes())
         )
 
+    def without_labels(self) -> dict[str, float]:
+        """The pre-trained student as it is, by words, on the scenes that all runs are scored on."""
+        before = checkpoint.load(self.start)
+        network = new_student(self.recipe, self.names, self.encode, before, SPACE).eval()
+        words = class_words(network, self.encode)
+        figures = score(network, self.held_out, words, (), self.backend)
+        return {name: round(value, 4) for name, value in figures.items() if name.startswith("words")}
+
     def run(self, cell: Cell) -> dict[str, Any]:
         """Trains one cell and scores it at the end."""
-        terms, pretrained = VARIANTS[cell.variant]
+        terms, pretrained = ALL[cell.variant]
         before = checkpoint.load(self.start) if pretrained else None
         spec = checkpoint.read_spec(self.start)  # from scratch: the same network
         student = replace(
@@ -217,7 +236,7 @@ def main() -> None:
     lines = Lines(folder / "label_efficiency.jsonl", *bench.digests)
     wanted = cells(1 if arguments.quick else arguments.seeds, arguments.quick)
     if arguments.scratch:
-        wanted = [cell for cell in wanted if not VARIANTS[cell.variant][1]]
+        wanted = [cell for cell in wanted if not ALL[cell.variant][1]]
     wanted = part_of(wanted, arguments.part)
     with cut_once():
         for number, cell in enumerate(wanted, start=1):
@@ -227,6 +246,7 @@ def main() -> None:
     budget = {name: getattr(recipe.data, name) for name in ("scenes", "held_out", "clouds", "voxels")}
     budget["steps"] = recipe.schedule.steps
     result = {"start": bench.digests[True], "budget": budget, "cells": summary(lines.rows())}
+    result["without_labels"] = bench.without_labels()
     if not arguments.quick:
         save("label_efficiency", result)
     print(label_efficiency_tables(result))

@@ -169,6 +169,10 @@ def label_efficiency_tables(result: dict[str, Any]) -> str:
         figures = [_pm(cell, name) for name in ("miou", "words_miou", "hiou")]
         lines.append([amount, variant, str(cell["seeds"]), *figures, share])
     heads = ["labels", "variant", "seeds", "mIoU", "mIoU by words", "hIoU", "of the best full supervision"]
+    if "without_labels" in result:
+        about += f" Pre-trained, without any label: mIoU by words {result['without_labels']['words_miou']:.3f}."
+    if "without_labels" in result:
+        about += f" Pre-trained, without any label: mIoU by words {result['without_labels']['words_miou']:.3f}."
     return "\n\n".join([f"{_machine(result)} {about}".strip(), _table(heads, lines)])
 
 
