@@ -16,7 +16,7 @@ def live_rows(result: dict[str, Any]) -> list[list[str]]:
         [
             *("recording, named by", "measurements/s", "clouds/s", "names/s", "images/s"),
             *("sensor to cloud, ms", "sensor to label, ms", "transit, ms"),
-            *("CPU of all cores", "of them the listener's", "RSS (most), MiB", "voxels", "dropped"),
+            *("CPU of all cores", "the listener's", "RSS (most), MiB", "voxels", "dropped"),
             "keyframes (overtaken)",
         ]
     ]
@@ -26,10 +26,12 @@ def live_rows(result: dict[str, Any]) -> list[list[str]]:
             [
                 name,
                 *(f"{run[rate]:.2f}" for rate in ("measurements_hz", "clouds_hz", "names_hz", "images_hz")),
-                *(_pair(run[way]) for way in ("cloud_latency_ms", "label_latency_ms", "transit_ms")),
+                _pair(run["cloud_latency_ms"]),
+                _pair(run["label_latency_ms"]) if run["names_hz"] else "",
+                _pair(run["transit_ms"]),
                 f"{run['cpu_share']:.0%}",
                 f"{run['listener_cpu_share']:.0%}",
-                f"{run['rss_mib']} ({run['peak_rss_mib']})",
+                f"{run['rss_mib']} ({max(run['rss_mib'], run['peak_rss_mib'])})",
                 f"{run['voxels']:,}",
                 dropped or "0",
                 f"{run['keyframes']} ({run['keyframes_skipped']})",
