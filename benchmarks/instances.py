@@ -115,6 +115,13 @@ def told(window: Window, name: Tensor, thing: Tensor, student: Student | None) -
     return ways
 
 
+def said(label: Tensor, confidence: Tensor, region: Tensor, count: int) -> Tensor:
+    """(R, C) sums over the voxels of each region of the confidence in each name."""
+    voxels = torch.zeros(len(label), len(NAMES) + 1)
+    voxels[torch.arange(len(label)), label.long()] = confidence.float()
+    return torch.zeros(count, len(NAMES) + 1).index_add(0, region, voxels)[:, 1:]
+
+
 def connected(window: Window, label: Tensor) -> Tensor:
     """Connected voxels of one name, walls and floors left out."""
     table = neighbour_table(window.keys).numpy()
@@ -193,7 +200,9 @@ def main() -> None:
         window, name, thing = scene(path)
         for way, (label, confidence, boundary, offset_m) in told(window, name, thing, student).items():
             begun = time.perf_counter()
-            found = segment(window, label, confidence, STRUCTURE, boundary, offset_m, SMALLEST)
+            regions = superpoints(window, None if offset_m is None else boundary)
+            words = said(label, confidence, regions.of_voxel, regions.count)
+            found = segment(window, regions, words, STRUCTURE, boundary, offset_m, SMALLEST)
             if len(window) > 40_000:
                 per_100k.append((time.perf_counter() - begun) * 1e8 / len(window))
             judges.setdefault(way, Judge()).add(window, name, thing, label, confidence, found)

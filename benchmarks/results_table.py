@@ -170,9 +170,8 @@ def label_efficiency_tables(result: dict[str, Any]) -> str:
         lines.append([amount, variant, str(cell["seeds"]), *figures, share])
     heads = ["labels", "variant", "seeds", "mIoU", "mIoU by words", "hIoU", "of the best full supervision"]
     if "without_labels" in result:
-        about += f" Pre-trained, without any label: mIoU by words {result['without_labels']['words_miou']:.3f}."
-    if "without_labels" in result:
-        about += f" Pre-trained, without any label: mIoU by words {result['without_labels']['words_miou']:.3f}."
+        words = result["without_labels"]["words_miou"]
+        about += f" Pre-trained, without any label: mIoU by words {words:.3f}."
     return "\n\n".join([f"{_machine(result)} {about}".strip(), _table(heads, lines)])
 
 
@@ -194,6 +193,9 @@ def draw_label_efficiency(result: dict[str, Any], path: Path) -> None:
         for cell in (c for c in result["cells"] if c["protocol"] == "full" and c["longer"] == 1):
             axes.axhline(cell["miou"][0], linestyle="--", linewidth=0.8, color="grey")
         axes.set_xscale("log")
+        amounts = sorted({cell["labels"][amount] for cell in cells})
+        axes.set_xticks(amounts, [f"{value:g}" for value in amounts])
+        axes.set_xticks([], minor=True)
         axes.set_xlabel(title)
         axes.set_ylabel("mIoU")
         axes.grid(alpha=0.3)

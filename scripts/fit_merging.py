@@ -46,7 +46,7 @@ from ws3d_ros.network.choose import SHIPPED
 from ws3d_ros.network.inference import Reader
 from ws3d_ros.network.namer import Namer
 from ws3d_ros.reconstruction.keys import pack_keys
-from ws3d_ros.reconstruction.window import UNKNOWN, Window
+from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.training.batch import majority
 from ws3d_ros.training.scenes.example import USUAL, Example
 from ws3d_ros.training.scenes.names import NAMES
@@ -55,7 +55,7 @@ from ws3d_ros.training.scenes.store import load_example, make_examples
 CPU = torch.device("cpu")
 FIRST, MIN_VOXELS, ROUNDS = 2000, 20, 3
 STRUCTURE = structure_labels(NAMES)
-BIASES = (-1.0, -0.5, 0.0, 0.5, 1.0)
+BIASES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 console = Console()
 
 
@@ -64,14 +64,15 @@ class Scene:
     """One flat: its window with what the student says of it, its regions, and what is true of N voxels.
 
     Attributes:
-        label, confidence, boundary, offset_m: as for ``segmentation.segment``.
+        said, boundary, offset_m: as for ``segmentation.segment``.
+        confidence: (N,) of what a voxel is called.
         name, instance: (N,) truth, -1 for none.
         thing, is_structure: (R,) of most voxels of a region.
     """
 
     window: Window
     regions: Regions
-    label: Tensor
+    said: Tensor
     confidence: Tensor
     boundary: Tensor
     offset_m: Tensor
@@ -119,13 +120,13 @@ def scene_of(example: Example, reader: Reader, namer: Namer, words: naming.Words
     regions = superpoints(window)
     settings = from_mapping({}).semantics
     share, least = settings.region_share, settings.unknown_below
-    label, confidence = naming.name(heard, words, regions.of_voxel, share, least)
+    _, confidence = naming.name(heard, words, regions.of_voxel, share, least)
     name, instance = (torch.from_numpy(values[rows]) for values in (example.name, example.instance))
     most = majority(name, regions.of_voxel, regions.count)
     return Scene(
         window,
         regions,
-        label,
+        naming.by_region(heard, words, regions.of_voxel, regions.count),
         confidence,
         reading.boundary[:, 1].sigmoid(),
         reading.offset_m,
@@ -155,21 +156,19 @@ def logistic(table: Tensor, truth: Tensor, weight: Tensor, ridge: float = 1e-3) 
     return weights.float(), float(found[-1] - (weights * mean).sum())
 
 
-def said(scene: Scene, way: str) -> tuple[Tensor, Tensor]:
-    """Labels and confidences that are known in a way."""
-    if way == "shapes":
-        return torch.full_like(scene.label, UNKNOWN), torch.zeros_like(scene.confidence)
-    return scene.label, scene.confidence
+def said(scene: Scene, way: str) -> Tensor:
+    """(R, C) what is known of words in a way."""
+    return torch.zeros_like(scene.said) if way == "shapes" else scene.said
 
 
 def graph_of(scene: Scene, way: str) -> Graph:
     heads = (scene.boundary, scene.offset_m) if way == "heads" else (None, None)
-    return region_sums(scene.window, scene.regions, *said(scene, way), *heads)
+    return region_sums(scene.window, scene.regions, said(scene, way), *heads)
 
 
 def fit_structure(scenes: Sequence[Scene], way: str) -> tuple[Tensor, float]:
     """What tells walls, floors and ceilings."""
-    tables = [structure_cues(s.window, s.regions, *said(s, way), STRUCTURE) for s in scenes]
+    tables = [structure_cues(s.window, s.regions, said(s, way), STRUCTURE) for s in scenes]
     sizes = [torch.bincount(s.regions.of_voxel, minlength=s.regions.count) for s in scenes]
     weight = [(n * (s.thing >= 0)).float().sqrt() for n, s in zip(sizes, scenes, strict=True)]
     return logistic(torch.cat(tables), torch.cat([s.is_structure for s in scenes]), torch.cat(weight))
@@ -250,7 +249,7 @@ def main() -> None:
         structure, structure_bias = fit_structure([s for n, s in enumerate(scenes) if n % 4], way)
         loose = []
         for scene in scenes:
-            table = structure_cues(scene.window, scene.regions, *said(scene, way), STRUCTURE)
+            table = structure_cues(scene.window, scene.regions, said(scene, way), STRUCTURE)
             keep = table @ structure + structure_bias <= 0
             loose.append((scene, without(graph_of(scene, way), ~keep), keep))
         fitted = [each for number, each in enumerate(loose) if number % 4]

@@ -13,7 +13,7 @@ from windows import window as cells_window
 
 from ws3d_ros.alignment.combining import pool, spoken
 from ws3d_ros.alignment.labelling import decide, word_probabilities
-from ws3d_ros.naming import Words, name, rename
+from ws3d_ros.naming import Words, by_region, name, rename
 from ws3d_ros.reconstruction.window import Window
 
 NAMES, BACKGROUND, K, E = 5, 2, 6, 8
@@ -59,6 +59,16 @@ def test_both_ways_are_the_formula(seed: int) -> None:
         # Rounded to float16; and the quick way does not stop at probabilities of 1e-6.
         torch.testing.assert_close(sure, confidence, atol=0.02, rtol=0)
         assert (label == expected).float().mean() > 0.98
+
+
+@given(seed=st.integers(0, 1000))
+def test_regions_sum_what_is_said_of_their_voxels(seed: int) -> None:
+    window, words = random_window(seed), random_words(seed + 1)
+    region = torch.randint(4, (len(window),), generator=torch.Generator().manual_seed(seed))
+    expected = torch.zeros(5, NAMES + BACKGROUND)
+    for voxel, said in zip(region.tolist(), formula(window, words), strict=True):
+        expected[voxel] += said
+    torch.testing.assert_close(by_region(window, words, region, 5), expected)
 
 
 def test_one_source_alone() -> None:

@@ -19,7 +19,7 @@ from ws3d_ros.alignment.regularise import agree
 from ws3d_ros.reconstruction.window import Window
 
 AT_ONCE = 4_096
-"""Voxels for which :func:`rename` holds scores of all words at the same time."""
+"""Voxels for which scores of all words are held at the same time, where each is for itself."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,34 @@ def said(window: Window, words: Words) -> tuple[Tensor, Tensor]:
     return word_probabilities(window.feature, words.image, words.image_scale), _network(window, words)
 
 
+def by_region(window: Window, words: Words, region: Tensor, count: int) -> Tensor:
+    """(R, C + B) float32 sums over the voxels of each region of what both sources say of each by itself.
+
+    What tells things apart: surfaces that agree say less, as they already know where things end.
+
+    Args:
+        window: N voxels.
+        words: in use.
+        region: (N,) int64 in 0..R-1.
+        count: R.
+    """
+    common = _common(window, words)
+    total = torch.zeros(count, len(words.image), device=window.keys.device)
+    for first in range(0, len(window), AT_ONCE):
+        rows = slice(first, first + AT_ONCE)
+        part = _rows(window, rows)
+        image, network = said(part, words)
+        image = image * (part.feature_weight > 0)[:, None]
+        total.index_add_(0, region[rows], pool(image, network, common))
+    return total
+
+
 def rename(window: Window, words: Words, unknown_below: float) -> tuple[Tensor, Tensor]:
     """As :func:`name`, but voxels hear nobody else and forget what they were called.
 
     The pool of two softmaxes is one softmax of summed scores, so that a voxel costs two matrix rows.
     """
-    sample = _rows(window, slice(None, None, max(1, len(window) // AT_ONCE)))
-    toned = spoken(_network(sample, words)).log()
+    toned = _common(window, words).log()
     label, confidence = torch.empty_like(window.label), torch.empty_like(window.confidence)
     table = torch.cat([words.image_scale * words.image, words.network_scale * words.network], dim=1).T
     for first in range(0, len(window), AT_ONCE):
@@ -98,6 +119,11 @@ def rename(window: Window, words: Words, unknown_below: float) -> tuple[Tensor, 
         rows = slice(first, first + len(chance))
         label[rows], confidence[rows] = choose(chance, word, words.names, unknown_below)
     return label, confidence
+
+
+def _common(window: Window, words: Words) -> Tensor:
+    """(C + B,) each word's share of what the network says, by an even sample of the voxels."""
+    return spoken(_network(_rows(window, slice(None, None, max(1, len(window) // AT_ONCE))), words))
 
 
 def _network(window: Window, words: Words) -> Tensor:

@@ -26,6 +26,7 @@ from ws3d_ros.alignment.virtual_views import VirtualViews
 from ws3d_ros.config import Config
 from ws3d_ros.instances.objects import State
 from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints, with_names
+from ws3d_ros.instances.superpoints import Regions
 from ws3d_ros.instances.tracking import Tracker
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
@@ -345,6 +346,10 @@ class Pipeline:
         """Objects of a map that this one is replaced by. Raises KeyError for an array that is missing."""
         self._tracker = Tracker.from_state(state, self._config.inputs.max_range_m)
 
+    def said_of(self, window: Window, regions: Regions) -> Tensor:
+        """(R, C + B) what is known of each region, see :func:`ws3d_ros.naming.by_region`."""
+        return naming.by_region(window, self._words, regions.of_voxel, regions.count)
+
     def _name(self, window: Window, keep: bool = False) -> Patch:
         """Label, confidence and instance of each voxel, from both sources, surfaces and old objects.
 
@@ -356,7 +361,8 @@ class Pipeline:
         label, confidence = naming.name(window, self._words, regions.of_voxel, share, least, keep)
         structure = structure_labels(self.vocabulary.names)
         smallest = self._config.output.min_instance_voxels
-        things = segment(window, label, confidence, structure, min_voxels=smallest, regions=regions)
+        said = self.said_of(window, regions)
+        things = segment(window, regions, said, structure, min_voxels=smallest)
         things = with_names(things, label)
         with self.stopwatch("track"):
             feature = window.feature if self._eyes is not None else window.embedding

@@ -15,6 +15,7 @@ from ws3d_ros.instances.segmentation import (
     superpoints,
     with_names,
 )
+from ws3d_ros.instances.superpoints import Regions
 from ws3d_ros.reconstruction.voxel_map import unpack_keys
 from ws3d_ros.reconstruction.window import Window
 
@@ -64,7 +65,15 @@ def room(*things: tuple[tuple[int, int, int], tuple[int, int, int], int, int]) -
 
 
 def found(win: Window, **heads: torch.Tensor) -> torch.Tensor:
-    return segment(win, win.label, torch.full((len(win),), 0.8), STRUCTURE, **heads)
+    regions = superpoints(win, heads.get("boundary"))
+    return segment(win, regions, said(win, regions, 0.8), STRUCTURE, **heads)
+
+
+def said(win: Window, regions: Regions, confidence: float) -> torch.Tensor:
+    """What would be known if each voxel's label were so likely, and nothing else."""
+    voxels = torch.zeros(len(win), len(NAMES) + 1)
+    voxels[torch.arange(len(win)), win.label.long()] = confidence
+    return torch.zeros(regions.count, len(NAMES) + 1).index_add(0, regions.of_voxel, voxels)[:, 1:]
 
 
 def agree(instance: torch.Tensor, truth: torch.Tensor, number: int) -> float:
@@ -97,8 +106,8 @@ def test_boundaries_and_votes_speak_against_joining() -> None:
     middle = torch.tensor([[0.0, 0.0, 0.0], [15.0, 15.0, 9.0], [25.0, 15.0, 9.0]])[truth.long()] * VOXEL_M
     x = unpack_keys(win.keys)[:, 0]
     edge = ((x == 19) | (x == 20)).float()
-    regions, sure = superpoints(win), torch.ones(len(win))
-    graph = region_sums(win, regions, win.label, sure, edge, middle - win.points_m)
+    regions = superpoints(win)
+    graph = region_sums(win, regions, said(win, regions, 1.0), edge, middle - win.points_m)
     # Regions of one chair only: their votes are a chair's middle, so they meet or are half a metre apart.
     chair = graph.inside[:, 6] / graph.count / VOXEL_M
     a, b = chair[regions.edges].T
@@ -120,13 +129,15 @@ def test_ids_are_fresh_and_the_same_again() -> None:
 def test_works_without_names_colours_and_normals() -> None:
     win, _ = room(((10, 10, 1), (40, 18, 14), SOFA, 30))
     bare = window(unpack_keys(win.keys), color=torch.full((len(win), 3), torch.nan))
-    nothing = torch.zeros(len(win), dtype=torch.int16)
-    assert segment(bare, nothing, torch.zeros(len(win)), STRUCTURE).shape == (len(win),)
+    regions = superpoints(bare)
+    nothing = torch.zeros(regions.count, len(NAMES))
+    assert segment(bare, regions, nothing, STRUCTURE).shape == (len(win),)
 
 
 def test_an_empty_window_has_no_things() -> None:
     win = window(torch.zeros(0, 3, dtype=torch.int64))
-    assert len(segment(win, win.label, win.confidence, STRUCTURE)) == 0
+    regions = superpoints(win)
+    assert len(segment(win, regions, torch.zeros(regions.count, len(NAMES)), STRUCTURE)) == 0
 
 
 def test_small_parts_are_none() -> None:

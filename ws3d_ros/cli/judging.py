@@ -23,7 +23,7 @@ from ws3d_ros.evaluation.classes import STUFF
 from ws3d_ros.evaluation.ground_truth import VoxelVotes, look_up
 from ws3d_ros.evaluation.metrics import Scores, calibration_error, confusion_matrix, scores
 from ws3d_ros.instances.boxes import vote
-from ws3d_ros.instances.segmentation import segment, structure_labels
+from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.namer import Namer
@@ -93,7 +93,9 @@ def judge(run: Run, folder: PosedFolder) -> JudgedMap:
     places, instance = run.instances.majority()
     structure = structure_labels(folder.classes)
     smallest = run.config.output.min_instance_voxels
-    things = segment(mapped, mapped.label, mapped.confidence, structure, min_voxels=smallest)
+    regions = superpoints(mapped)
+    said = run.pipeline.said_of(mapped, regions)
+    things = segment(mapped, regions, said, structure, min_voxels=smallest)
     named, score = vote(mapped.label, mapped.confidence, things, structure)
     found = look_up(mapped.keys, places, things, 0).long()
     objects = (

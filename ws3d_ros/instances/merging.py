@@ -46,7 +46,7 @@ class Graph:
     Attributes:
         count: (R,) voxels.
         inside: (R, 9) sums of position, of RGB in 0..1, and of the votes for the middle of the thing.
-        said: (R, L) sums of the confidence in each label.
+        said: (R, C) sums of the probabilities of words; rows of zeros where nothing is known.
         low, high: (R, 3) corners of the box around it.
         edges: (E, 2) int64, first below second, each pair once.
         pairs: (E,) pairs of touching voxels.

@@ -49,39 +49,36 @@ def structure_labels(names: Sequence[str]) -> Tensor:
 
 def segment(
     window: Window,
-    label: Tensor,
-    confidence: Tensor,
+    regions: Regions,
+    said: Tensor,
     structure: Tensor,
     boundary: Tensor | None = None,
     offset_m: Tensor | None = None,
     min_voxels: int = 20,
-    regions: Regions | None = None,
 ) -> Tensor:
     """Thing of each voxel.
 
     Args:
         window: N voxels; its own labels and instances do not matter.
-        label: (N,) int16, ``UNKNOWN`` for no name; all of them may be.
-        confidence: (N,) in 0..1.
+        regions: R, of :func:`superpoints`.
+        said: (R, C) sums over voxels of the probabilities of words, the vocabulary's names first; 0 where
+            nothing is known (``naming.by_region``).
         structure: (S,) int16 of :func:`structure_labels`.
         boundary: (N,) in 0..1, how likely a voxel touches another thing. Used if ``offset_m`` is there, too.
         offset_m: (N, 3) from the voxel to the middle of its thing.
         min_voxels: smaller things are none.
-        regions: of :func:`superpoints`, where they are known already.
 
     Returns:
         (N,) int32 from 1 on, 0 for none.
     """
     if len(window) == 0:
-        return torch.zeros(0, dtype=torch.int32, device=label.device)
-    regions = regions or superpoints(window, None if offset_m is None else boundary)
-    graph = region_sums(window, regions, label, confidence, boundary, offset_m)
-    named = bool((label != UNKNOWN).any())
-    measure = MEASURES["shapes" if not named else "heads" if graph.heads else "names"]
-    cues = structure_cues(window, regions, label, confidence, structure.to(label.device))
+        return torch.zeros(0, dtype=torch.int32, device=said.device)
+    graph = region_sums(window, regions, said, boundary, offset_m)
+    measure = MEASURES["shapes" if not bool(said.any()) else "heads" if graph.heads else "names"]
+    cues = structure_cues(window, regions, said, structure.to(said.device))
     loose = cues @ cues.new_tensor(measure.structure) + measure.structure_bias <= 0
     whole = merge(without(graph, ~loose), cues.new_tensor(measure.merging), measure.merging_bias)
-    part = torch.zeros(regions.count, dtype=torch.int64, device=label.device)
+    part = torch.zeros(regions.count, dtype=torch.int64, device=said.device)
     part[loose] = whole + 1
     return renumbered(part[regions.of_voxel], min_voxels)
 
@@ -110,8 +107,7 @@ def superpoints(window: Window, boundary: Tensor | None = None) -> Regions:
 def region_sums(
     window: Window,
     regions: Regions,
-    label: Tensor,
-    confidence: Tensor,
+    said: Tensor,
     boundary: Tensor | None,
     offset_m: Tensor | None,
 ) -> Graph:
@@ -121,10 +117,6 @@ def region_sums(
     heads = boundary is not None and offset_m is not None
     if boundary is not None and offset_m is not None:
         vote, edge_likely = points + offset_m, boundary.float()
-    names, name = torch.unique(label, return_inverse=True)
-    surely = torch.where(label == UNKNOWN, 0.0, confidence.float())
-    said = points.new_zeros(regions.count * len(names))
-    said.index_add_(0, regions.of_voxel * len(names) + name, surely)
     inside = torch.cat([points, color, vote], dim=1)
     low, high = box(points, points, regions.of_voxel, regions.count)
     half = window.voxel_size_m / 2
@@ -137,7 +129,7 @@ def region_sums(
     return Graph(
         count=torch.bincount(regions.of_voxel, minlength=regions.count).float(),
         inside=inside.new_zeros(regions.count, 9).index_add(0, regions.of_voxel, inside),
-        said=said.view(regions.count, len(names)),
+        said=said,
         low=low - half,
         high=high + half,
         edges=regions.edges,

@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from ws3d_ros.instances.superpoints import Regions
 from ws3d_ros.reconstruction.keys import KEY_BITS, unpack_keys
-from ws3d_ros.reconstruction.window import UNKNOWN, Window
+from ws3d_ros.reconstruction.window import Window
 
 CUES = ("said so", "said else", "flat", "plane", "flat plane", "lowest", "highest", "column")
 """In the order of the columns of :func:`structure_cues`."""
@@ -17,12 +17,10 @@ _WAYS = 30
 _WAY = torch.pi / _WAYS
 
 
-def structure_cues(
-    window: Window, regions: Regions, label: Tensor, confidence: Tensor, structure: Tensor
-) -> Tensor:
+def structure_cues(window: Window, regions: Regions, said: Tensor, structure: Tensor) -> Tensor:
     """(R, len(CUES)) float32, means over the voxels of each region.
 
-    ``said so`` and ``said else`` are the confidence in a label of structure, in another one; ``flat`` is
+    ``said so`` and ``said else`` are how likely a word of structure is, and all other words; ``flat`` is
     |n_z|, ``plane`` how large the plane is that a voxel lies in, ``flat plane`` their product, ``lowest`` and
     ``highest`` whether a flat voxel is the last of its column, ``column`` how much the column of an upright
     voxel holds. Extents are logarithms of square metres and metres.
@@ -30,10 +28,9 @@ def structure_cues(
     Args:
         window: N voxels.
         regions: of them.
-        label, confidence: (N,) each.
-        structure: (S,) labels of walls, floors and ceilings.
+        said: (R, C) sums of the probabilities of words.
+        structure: (S,) labels of walls, floors and ceilings: the column of each is one below.
     """
-    said, confidence = torch.isin(label, structure), confidence.float()
     cells = unpack_keys(window.keys)
     flat = window.normal[:, 2].abs()
     plane = torch.log(plane_area_m2(window))
@@ -42,8 +39,6 @@ def structure_cues(
     new = column.diff() > 0
     table = torch.stack(
         [
-            confidence * said,
-            confidence * (~said & (label != UNKNOWN)),
             flat,
             plane,
             flat * plane,
@@ -53,7 +48,9 @@ def structure_cues(
         ],
         dim=1,
     )
-    total = table.new_zeros(regions.count, len(CUES)).index_add(0, regions.of_voxel, table)
+    total = table.new_zeros(regions.count, table.shape[1]).index_add(0, regions.of_voxel, table)
+    so = said[:, structure.long() - 1].sum(dim=1)
+    total = torch.cat([torch.stack([so, said.sum(dim=1) - so], dim=1), total], dim=1)
     return total / torch.bincount(regions.of_voxel, minlength=regions.count)[:, None]
 
 
