@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 # longer, and a network has thousands (benchmarks/README.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+# Mapping, images and names compute side by side: where each takes every core they wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 # Large tensors on large pages: without, the kernel hands their memory out anew, 4 KiB at a time.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
