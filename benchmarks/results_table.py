@@ -130,6 +130,36 @@ def live_table(result: dict[str, Any]) -> str:
     return "\n\n".join([_machine(result), _table(heads, lines)])
 
 
+def tracking_table(result: dict[str, Any]) -> str:
+    """Sequences by how they are segmented."""
+    heads = [
+        *(
+            "segmented by",
+            "object-frames",
+            "id switches",
+            "of things that stayed",
+            "without an id",
+            "ids a thing, less one",
+        ),
+        *("moved or came back", "known again", "an update, p95"),
+    ]
+    lines = [
+        [
+            name,
+            f"{row['object_frames']:,}",
+            f"{row['switches']} ({row['switch_share']:.1%})",
+            f"{row['unmoved_switches']} ({row['unmoved_switch_share']:.1%})",
+            f"{row['unnamed_share']:.1%}",
+            f"{row['fragmentation']:.2f}",
+            str(row["moved"]),
+            str(row["known_again"]),
+            f"{row['update']['p95_ms']:.0f} ms",
+        ]
+        for name, row in result["sequences"].items()
+    ]
+    return "\n\n".join([f"{_machine(result)} {len(result['seeds'])} flats.", _table(heads, lines)])
+
+
 def adaptation_tables(result: dict[str, Any]) -> str:
     """Figures after so many keyframes, in the scene and in another one."""
     columns = ("student_miou", "student_accuracy", "both_miou", "both_accuracy")
@@ -243,6 +273,7 @@ TABLES = {
     "label_efficiency": label_efficiency_tables,
     "online": online_table,
     "live": live_table,
+    "tracking": tracking_table,
     "virtual_views": virtual_views_tables,
     "adaptation": adaptation_tables,
 }

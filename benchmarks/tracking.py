@@ -10,9 +10,10 @@ gives ids.
 *Segmentations*: the true things, one in ten of which is cut in two or joined with a neighbour in each
 frame; and connected voxels of the true names (``connected.components``). Walls, floors and ceilings are none.
 
-*Figures* over true things that have at least 20 voxels in view in the map: an object-frame is a thing in
-a frame; its id is that of most of its voxels. A switch is an object-frame whose id differs from the one
-that the thing had last. Fragmentation is the mean number of ids per thing, less one.
+*Figures* over true things that have at least 20 voxels in the map and 50 pixels in the view: an object-frame
+is such a thing in a frame; its id is that of most of its voxels. A switch is an object-frame whose id differs
+from the one that the thing had last. Fragmentation is the mean number of ids per thing, less one. Of things
+that were moved or came back, while they were in view: whether the id is still the one they had before.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from ws3d_ros.training.scenes.scene import Scene
 from ws3d_ros.training.scenes.trajectory import camera_pose
 
 CAMERA = Pinhole(240, 180, 180.0, 180.0, 119.5, 89.5)
-VOXEL_M, MAX_M, SMALLEST = 0.05, 6.0, 20
+VOXEL_M, MAX_M, SMALLEST, PIXELS = 0.05, 6.0, 20, 50
 STRUCTURE = ("wall", "floor", "ceiling", "door", "window")
 PASSES, PLACES, TURNS, DWELL = 4, 1, 7, 7
 CORRUPTED = 0.1
@@ -53,13 +54,20 @@ CORRUPTED = 0.1
 
 @dataclass(frozen=True)
 class Moment:
-    """A window of the map after a frame, and the thing of each voxel, 0 for none; (T,) names of things."""
+    """A window of the map after a frame.
+
+    Attributes:
+        thing: (N,) of each voxel, 0 for none.
+        name: (T + 1,) of things. seen: (T + 1,) whether the frame shows enough of it.
+        shift: (T, 3) metres that it is from where it was; NaN if it is away.
+    """
 
     window: Window
     frame: Frame
     thing: np.ndarray
     name: np.ndarray
-    present: np.ndarray
+    seen: np.ndarray
+    shift: np.ndarray
 
 
 def passes(scene: Scene, rng: np.random.Generator) -> list[np.ndarray]:
@@ -130,9 +138,9 @@ def moments(seed: int) -> list[Moment]:
                 keys, owner = _labelled(keys, owner, frame, torch.from_numpy(view.instance.astype(np.int64)))
                 window = voxels.everything()
                 thing = look_up(keys, window.keys, owner, 0).numpy()
-                result.append(
-                    Moment(window, frame, np.where(structure[thing], 0, thing), name, ~np.isnan(shift[:, 0]))
-                )
+                pixels = np.bincount(view.instance.reshape(-1).clip(min=0), minlength=len(name))
+                owned = np.where(structure[thing], 0, thing)
+                result.append(Moment(window, frame, owned, name, pixels >= PIXELS, shift))
     return result
 
 
@@ -183,11 +191,16 @@ def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator],
     """Counts over one sequence."""
     rng = np.random.default_rng([seed, 78])
     tracker = Tracker(MAX_M)
-    last: dict[int, int] = {}
+    last: dict[int, tuple[int, int]] = {}
+    first: dict[int, tuple[int, int]] = {}  # the stay in which a thing was first seen, its newest id then
     ids: dict[int, set[int]] = {}
-    frames = switches = unnamed = 0
+    again: dict[tuple[int, int], bool] = {}  # by thing and later stay: the newest frame says it
+    stay, shift = np.zeros(len(run[0].name), int), run[0].shift
+    frames = switches = unmoved = unnamed = 0
     times, events = [], {}
     for moment in run:
+        stay[1:] += ~np.isclose(moment.shift, shift, equal_nan=True).all(axis=1)
+        shift = moment.shift
         segment = segmenter(moment, rng)
         label = torch.from_numpy(moment.name[moment.thing])
         begun = time.perf_counter()
@@ -200,19 +213,28 @@ def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator],
         given = tracked.instance.numpy()
         for thing in np.unique(moment.thing[moment.thing > 0]).tolist():
             own = given[moment.thing == thing]
-            if len(own) < SMALLEST or not moment.present[thing - 1]:
+            if len(own) < SMALLEST or not moment.seen[thing] or np.isnan(shift[thing - 1, 0]):
                 continue
             frames += 1
             id_ = int(np.bincount(own).argmax())
             if id_ == 0:
                 unnamed += 1
                 continue
-            switches += last.get(thing, id_) != id_
-            last[thing] = id_
+            was_id, was_stay = last.get(thing, (id_, 0))
+            here = int(stay[thing])
+            switches += was_id != id_
+            unmoved += was_id != id_ and was_stay == here
+            last[thing] = (id_, here)
+            was, before = first.get(thing, (here, id_))
+            if was == here:
+                first[thing] = (was, id_)
+            else:
+                again[thing, here] = id_ == before
             ids.setdefault(thing, set()).add(id_)
     return {
-        "object_frames": frames, "switches": switches, "unnamed": unnamed,
+        "object_frames": frames, "switches": switches, "unmoved_switches": unmoved, "unnamed": unnamed,
         "things": len(ids), "ids": sum(len(given) for given in ids.values()),
+        "moved": len(again), "known_again": sum(again.values()),
         "events": events, "times": times,
     }  # fmt: skip
 
@@ -268,12 +290,16 @@ def total(rows: list[dict]) -> dict:
     """All flats together."""
     sums = {
         key: sum(row[key] for row in rows)
-        for key in ("object_frames", "switches", "unnamed", "things", "ids")
+        for key in (
+            *("object_frames", "switches", "unmoved_switches", "unnamed"),
+            *("things", "ids", "moved", "known_again"),
+        )
     }
     kinds = sorted({kind for row in rows for kind in row["events"]})
     return {
         **sums,
         "switch_share": round(sums["switches"] / sums["object_frames"], 4),
+        "unmoved_switch_share": round(sums["unmoved_switches"] / sums["object_frames"], 4),
         "fragmentation": round(sums["ids"] / sums["things"] - 1, 3),
         "unnamed_share": round(sums["unnamed"] / sums["object_frames"], 4),
         "events": {kind: sum(row["events"].get(kind, 0) for row in rows) for kind in kinds},

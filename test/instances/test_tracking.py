@@ -87,6 +87,16 @@ def test_a_new_object_is_tentative_and_then_born() -> None:
     assert world.id_in(seen[0], A) == 1
 
 
+def test_a_new_object_that_is_joined_with_another_for_once_keeps_its_id() -> None:
+    near = cube(30, -6)
+    world = World()
+    first = world.see([A, near])
+    ids = world.id_in(first, A), world.id_in(first, near)
+    world.see([A, near], segments=[1, 1])
+    after = world.see([A, near])
+    assert (world.id_in(after, A), world.id_in(after, near)) == ids
+
+
 def test_ids_stay_whatever_the_segments_are_called() -> None:
     world = settled([A, B])
     swapped = world.see([A, B], segments=[9, 4])

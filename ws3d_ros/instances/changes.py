@@ -79,9 +79,9 @@ def merging(
     whole = 2 * left >= objects.kinds.voxels
     swallowed = unmatched & (host >= 0) & whole & still
     number = np.append(objects.number, 0)[host]
-    tentative = objects.state == State.TENTATIVE
-    at_once = unmatched & (host >= 0) & (tentative | (swallowed & (objects.held + 1 >= CONFIRM)))
-    lasting = swallowed & ~at_once & np.isin(objects.state, (State.ACTIVE, State.OCCLUDED))
+    piece = objects.parent > 0
+    at_once = unmatched & (host >= 0) & (piece | (swallowed & (objects.held + 1 >= CONFIRM)))
+    lasting = swallowed & ~at_once & (objects.state < State.MISSING)
     return lasting, np.where(at_once, number, 0)
 
 
