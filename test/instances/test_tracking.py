@@ -97,6 +97,16 @@ def test_a_new_object_that_is_joined_with_another_for_once_keeps_its_id() -> Non
     assert (world.id_in(after, A), world.id_in(after, near)) == ids
 
 
+def test_an_object_that_is_cut_twice_and_then_whole_keeps_its_id() -> None:
+    slices: list[Box] = [((30, y, 0), (36, y + 2, 6)) for y in (-12, -10, -8)]
+    world = settled(slices, segments=[1, 1, 1])
+    world.see(slices, segments=[1, 1, 2])
+    world.see(slices, segments=[1, 2, 2])  # the piece has more of it now than what it is a piece of
+    whole = world.see(slices, segments=[1, 1, 1])
+    assert [world.id_in(whole, part) for part in slices] == [1, 1, 1]
+    assert kinds(whole) == []
+
+
 def test_ids_stay_whatever_the_segments_are_called() -> None:
     world = settled([A, B])
     swapped = world.see([A, B], segments=[9, 4])

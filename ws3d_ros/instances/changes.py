@@ -43,7 +43,12 @@ def match_segments(
     part, row, votes = overlaps(segment, thing)
     likeness = 0.5 + 0.5 * alike(seen.take(part), objects.kinds.take(row), shape=False)
     share = votes / np.minimum(seen.voxels[part], left[row])
-    good = share * likeness >= LEAST_SHARE
+    # A segment that has most of an object is the object, also where a piece of it has more of the voxels.
+    whole = 2 * votes > left[row]
+    width = len(objects) + 1
+    parent = objects.row_of(objects.parent[row])  # -1 for what is no piece
+    of_whole = (parent >= 0) & np.isin(part * width + parent, (part * width + row)[whole])
+    good = (share * likeness >= LEAST_SHARE) & ~of_whole
     return assign(part[good], row[good], (votes * likeness)[good], len(seen.voxels))
 
 
