@@ -1,0 +1,113 @@
+"""The way of the robot, and how a correction bends it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from ws3d_ros.reconstruction.anchors import APART_M, MOST_DRIFT, START_M, Path, bend, motion_m
+
+
+def motion(x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw_deg: float = 0.0) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_euler("z", yaw_deg, degrees=True).as_matrix()
+    T[:3, 3] = (x, y, z)
+    return T
+
+
+def about(point_m: np.ndarray, yaw_deg: float, shift_m: np.ndarray) -> np.ndarray:
+    """A turn around a point and a shift."""
+    T = motion(yaw_deg=yaw_deg)
+    T[:3, 3] = point_m - T[:3, :3] @ point_m + shift_m
+    return T
+
+
+def walk(count: int = 60, step_m: float = 0.3, turn_deg: float = 6.0) -> list[np.ndarray]:
+    """Poses once around a circle."""
+    poses = [motion(5.0, -3.0, 1.0)]
+    for _ in range(count):
+        poses.append(poses[-1] @ motion(step_m, yaw_deg=turn_deg))
+    return poses
+
+
+def anchors(poses: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    steps = [motion_m(b @ np.linalg.inv(a), a[:3, 3]) for a, b in pairwise(poses)]
+    return START_M + np.cumsum([0.0, *steps]), np.array([pose[:3, 3] for pose in poses])
+
+
+def test_the_way_grows_with_motion_and_not_with_shaking() -> None:
+    path, rng = Path(), np.random.default_rng(0)
+    for _ in range(100):
+        assert path.go("camera", motion(*rng.uniform(-0.02, 0.02, 3), yaw_deg=rng.uniform(-1, 1))) == START_M
+    assert path.go("camera", motion(1.0)) == pytest.approx(START_M + 1.0, abs=0.15)
+    assert path.go("lidar", motion(9.0)) == path.way_m  # is not what the way is measured by
+    before = path.way_m
+    turned = path.go("camera", path._last @ motion(yaw_deg=30.0))
+    assert turned - before == pytest.approx(2.0 * np.radians(30.0))
+    path.restart()
+    assert path.way_m == START_M
+    assert path.bend(motion(1.0)) is None
+    assert path.go("lidar", motion(9.0)) == START_M
+
+
+def test_uniform_drift_is_undone() -> None:
+    """Odometry that turns a little too much with each equal step: bending gives the true way back."""
+    true, drifted = walk(), walk(turn_deg=6.0 + 5.0 / 60)
+    way_m, point_m = anchors(drifted)
+    bent = bend(way_m, point_m, true[-1] @ np.linalg.inv(drifted[-1]))
+    error_m = np.linalg.norm(bent.to_m - np.array([pose[:3, 3] for pose in true]), axis=1)
+    before_m = np.linalg.norm(point_m - np.array([pose[:3, 3] for pose in true]), axis=1)
+    # Each step is turned by the mean of its ends, but was drifted by its beginning: half a step's turn is left.
+    assert before_m.max() > 0.2
+    assert error_m.max() < 0.005
+    assert np.allclose(bent.turn, [0.0, 0.0, np.radians(-5.0)], atol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-8.0, 8.0), st.floats(-0.4, 0.4), st.floats(-0.4, 0.4), st.integers(0, 2**31))
+def test_carrying_against_plain_matrices(yaw_deg: float, x: float, y: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    way_m, point_m = anchors(walk())
+    T = about(point_m[-1], yaw_deg, np.array([x, y, 0.1]))
+    bent = bend(way_m, point_m, T)
+    seen_at = rng.uniform(START_M - 0.5, way_m[-1] + 0.5, 20)
+    points, normals = rng.normal(0, 5, (20, 3)), rng.normal(0, 1, (20, 3))
+    got = bent.carry(torch.from_numpy(seen_at), torch.from_numpy(points), torch.from_numpy(normals))
+    rotation = Rotation.from_matrix(T[:3, :3]).as_rotvec()
+    for i, way in enumerate(seen_at):
+        share = np.clip((way - way_m[0]) / (way_m[-1] - way_m[0]), 0, 1)
+        R = Rotation.from_rotvec(share * rotation).as_matrix()
+        before = [np.interp(way, way_m, point_m[:, axis]) for axis in range(3)]
+        after = [np.interp(way, way_m, bent.to_m[:, axis]) for axis in range(3)]
+        assert np.allclose(got[0][i], R @ (points[i] - before) + after, atol=1e-9)
+        assert np.allclose(got[1][i], R @ normals[i], atol=1e-9)
+    ends = torch.tensor([START_M, way_m[-1]], dtype=torch.float64)
+    point = torch.from_numpy(points[:2])
+    moved, _ = bent.carry(ends, point, point)
+    assert np.allclose(moved[0], points[0], atol=1e-9), "the beginning stays"
+    assert np.allclose(moved[1], T[:3, :3] @ points[1] + T[:3, 3], atol=1e-9), "the end moves by all of it"
+
+
+def test_what_no_drift_explains_moves_all_that_was_seen_alike() -> None:
+    way_m, point_m = anchors(walk(10))
+    T = motion(MOST_DRIFT * (way_m[-1] - way_m[0]) + 0.1)
+    points = torch.rand(5, 3, dtype=torch.float64)
+    moved, normal = bend(way_m, point_m, T).carry(torch.linspace(0, 9, 5), points, points)
+    assert torch.allclose(moved, points + torch.from_numpy(T[:3, 3]))
+    assert torch.equal(normal, points)
+
+
+def test_a_robot_that_stands_has_one_anchor() -> None:
+    path = Path()
+    path.go("camera", motion())
+    path.go("camera", motion(APART_M / 2))
+    bent = path.bend(motion(0.5, yaw_deg=90.0))
+    assert bent is not None
+    moved, _ = bent.carry(torch.tensor([START_M]), torch.tensor([[1.0, 0.0, 0.0]]), torch.zeros(1, 3))
+    assert np.allclose(moved[0], [0.5, 1.0, 0.0], atol=1e-9)

@@ -1,0 +1,152 @@
+"""Where the robot was when it saw what, so that the map can follow when localisation corrects itself.
+
+Between two corrections of ``map -> odom`` odometry drifts, and the map bends with it. A correction says by
+how much at the end of that *stretch*, and nothing else: what was seen there moves by all of it, what was seen
+at its beginning stays, and in between the way of the robot is bent (as in trajectory bending, Dubbelman,
+Hansen and Browning, ICRA 2012): the turn is shared out evenly over the way, positions follow from it, and
+what is then missing of the shift is shared out as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from ws3d_ros.sensors.frame import FloatArray
+
+APART_M = 0.25
+"""Way between two anchors; a robot that only shakes makes none."""
+START_M = 1.0
+"""Every stretch begins here, so that the way of a voxel tells a stretch's first evidence from older, at 0."""
+MOST_DRIFT = 0.25
+"""A correction of more than this share of the way is no drift: the robot was somewhere else all the time."""
+
+
+class Path:
+    """The way of the robot since the last correction, by the poses of the sensor that came first.
+
+    Attributes:
+        way_m: how far it went, from ``START_M`` on; turning counts, see :func:`motion_m`.
+    """
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """A new stretch begins."""
+        self.way_m = START_M
+        self._sensor: str | None = None
+        self._last = np.eye(4)
+        self._ways: list[float] = []
+        self._points: list[FloatArray] = []
+
+    def go(self, sensor: str, T_map_sensor: FloatArray) -> float:
+        """A measurement was made at this pose (4, 4); returns how far the robot is."""
+        if self._sensor is None:
+            self._sensor = sensor
+        elif self._sensor != sensor:
+            return self.way_m
+        else:
+            between = T_map_sensor @ np.linalg.inv(self._last)
+            step_m = motion_m(between, self._last[:3, 3])
+            if step_m < APART_M:
+                return self.way_m
+            self.way_m += step_m
+        self._last = T_map_sensor
+        self._ways.append(self.way_m)
+        self._points.append(T_map_sensor[:3, 3])
+        return self.way_m
+
+    def bend(self, T_new_old: FloatArray) -> Bend | None:
+        """How the stretch is to be bent so that its end moves by a correction; None before a measurement."""
+        if not self._ways:
+            return None
+        return bend(np.array(self._ways), np.array(self._points), T_new_old)
+
+
+@dataclass(frozen=True)
+class Bend:
+    """K anchors of a stretch, before and after.
+
+    Attributes:
+        way_m: (K,) float64 ascending.
+        share: (K,) float64 of the correction's turn.
+        from_m, to_m: (K, 3) float64 positions of the sensor.
+        turn: (3,) float64 the correction's turn as a rotation vector, radians.
+    """
+
+    way_m: FloatArray
+    share: FloatArray
+    from_m: FloatArray
+    to_m: FloatArray
+    turn: FloatArray
+
+    def carry(self, way_m: Tensor, point_m: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """Points and normals (N, 3) that were seen at these ways (N,), after the correction, float64.
+
+        Between anchors what they say is interpolated.
+        """
+        device = point_m.device
+        columns = np.column_stack([self.share, self.from_m, self.to_m])
+        at = _interpolated(
+            way_m.double(), torch.from_numpy(self.way_m).to(device), torch.from_numpy(columns).to(device)
+        )
+        turn = torch.from_numpy(self.turn).to(device)
+        before, after = at[:, 1:4], at[:, 4:7]
+        point = _turned(point_m.double() - before, turn, at[:, 0]) + after
+        return point, _turned(normal.double(), turn, at[:, 0])
+
+
+def bend(way_m: FloatArray, point_m: FloatArray, T_new_old: FloatArray) -> Bend:
+    """The way (K,) and positions (K, 3) of a stretch's anchors to what a correction makes of them.
+
+    Args:
+        T_new_old: (4, 4) what the end of the stretch moves by, in the map.
+    """
+    turn = Rotation.from_matrix(T_new_old[:3, :3]).as_rotvec()
+    end = T_new_old[:3, :3] @ point_m[-1] + T_new_old[:3, 3]
+    length = way_m[-1] - way_m[0]
+    if motion_m(T_new_old, point_m[-1]) > MOST_DRIFT * length:
+        whole = point_m @ T_new_old[:3, :3].T + T_new_old[:3, 3]
+        return Bend(way_m, np.ones(len(way_m)), point_m, whole, turn)
+    share = (way_m - way_m[0]) / length
+    halfway = Rotation.from_rotvec((share[1:] + share[:-1])[:, None] / 2 * turn)
+    steps = halfway.apply(np.diff(point_m, axis=0))
+    bent = point_m[0] + np.concatenate([np.zeros((1, 3)), steps.cumsum(axis=0)])
+    return Bend(way_m, share, point_m, bent + share[:, None] * (end - bent[-1]), turn)
+
+
+def motion_m(T_new_old: FloatArray, point_m: FloatArray) -> float:
+    """How far a motion (4, 4) of the map's frame moves what is within two metres of a point (3,), at most."""
+    shift, turn_rad = shift_and_turn(T_new_old, point_m)
+    return shift + 2.0 * turn_rad
+
+
+def shift_and_turn(T_new_old: FloatArray, point_m: FloatArray) -> tuple[float, float]:
+    """Metres by which a motion moves a point (3,), and its turn in radians."""
+    shift = T_new_old[:3, :3] @ point_m + T_new_old[:3, 3] - point_m
+    return float(np.linalg.norm(shift)), float(Rotation.from_matrix(T_new_old[:3, :3]).magnitude())
+
+
+def _interpolated(x: Tensor, grid: Tensor, values: Tensor) -> Tensor:
+    """Rows of ``values`` (K, C) given at an ascending ``grid`` (K,), linearly at ``x`` (N,); ends go on."""
+    if len(grid) == 1:
+        return values.expand(len(x), -1)
+    right = torch.searchsorted(grid, x).clamp(1, len(grid) - 1)
+    share = ((x - grid[right - 1]) / (grid[right] - grid[right - 1])).clamp(0.0, 1.0)[:, None]
+    return values[right - 1] + share * (values[right] - values[right - 1])
+
+
+def _turned(vector: Tensor, turn: Tensor, share: Tensor) -> Tensor:
+    """Each vector (N, 3) by its share (N,) of a rotation vector (3,); Rodrigues' formula."""
+    angle = float(turn.norm())
+    if angle == 0.0:
+        return vector
+    axis = (turn / angle).expand_as(vector)
+    cosine, sine = (share * angle).cos()[:, None], (share * angle).sin()[:, None]
+    along = (axis * vector).sum(1, keepdim=True) * axis
+    return along + cosine * (vector - along) + sine * torch.linalg.cross(axis, vector)
