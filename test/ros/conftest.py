@@ -1,9 +1,7 @@
-"""A domain of its own, so that nothing else on this machine or network takes part."""
+"""The perception node as a process, and a robot around it."""
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,25 +12,10 @@ import pytest
 if TYPE_CHECKING:
     from graph import NodeProcess, Robot
 
-os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["ROS_LOCALHOST_ONLY"] = "1"
-os.environ["ROS_LOG_DIR"] = "/tmp/ws3d_test_logs"
 sys.path.insert(0, str(Path(__file__).parent))
+from isolation import MISSING  # noqa: E402
 
-
-def missing() -> str:
-    """What the live tests lack here, or nothing."""
-    try:
-        for module in ("rclpy", "ws3d_ros.msg", "tf2_msgs.msg"):
-            importlib.import_module(module)
-    except ImportError as error:
-        return f"{error}; `make venv` builds what is missing"
-    return ""
-
-
-MISSING = missing()
-collect_ignore_glob = ["graph.py", "room.py"]
+collect_ignore_glob = ["graph.py", "isolation.py", "room.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -36,12 +36,15 @@ LATCHED = QoSProfile(
 MAP = "map"
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S, TIMEOUT_S = 60.0, 20.0
+NODE = ("-m", "ws3d_ros.node.main")
 
 
 class NodeProcess:
-    """``python -m ws3d_ros.node.main`` with parameters."""
+    """``python -m ws3d_ros.node.main``, or another program, with parameters."""
 
-    def __init__(self, log_file: Path, extra: Sequence[str] = (), **parameters: Any) -> None:
+    def __init__(
+        self, log_file: Path, extra: Sequence[str] = (), program: Sequence[str] = NODE, **parameters: Any
+    ) -> None:
         self.log_file = log_file
         values = {
             "semantics.encoder": "none",
@@ -55,7 +58,7 @@ class NodeProcess:
             arguments += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
         self._log = log_file.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ws3d_ros.node.main", *arguments],
+            [sys.executable, *program, *arguments],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "ROS_PYTHON_CHECK_FIELDS": "1"},
