@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ws3d_ros"
 ORDER = [
     "config",
     "resources",
+    "untrusted",
     "stopwatch",
     "sensors",
     "reconstruction",
@@ -26,6 +27,7 @@ ORDER = [
     "naming",
     "learning",
     "clouds",
+    "understood",
     "pipeline",
     "saved_maps",
     "viewing",

@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeGuard
 
 import numpy as np
@@ -22,7 +22,6 @@ from torch import Tensor
 from ws3d_ros import naming
 from ws3d_ros.alignment.compression import FeatureBasis
 from ws3d_ros.alignment.eyes import Eyes
-from ws3d_ros.alignment.virtual_views import VirtualViews
 from ws3d_ros.config import Config
 from ws3d_ros.instances.objects import State
 from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints, with_names
@@ -32,42 +31,25 @@ from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.learning import Learning
 from ws3d_ros.network.namer import Namer
+from ws3d_ros.reconstruction.grafting import Moved
 from ws3d_ros.reconstruction.voxel_map import Fused, VoxelMap
 from ws3d_ros.reconstruction.window import Patch, Window, with_features
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 from ws3d_ros.sensors.keyframes import Keyframes
 from ws3d_ros.stopwatch import Stopwatch
+from ws3d_ros.understood import Understood
 
 log = logging.getLogger(__name__)
 KEYFRAMES_A_LOOK = 8
 """Keyframes between two looks around: at most a third of the pictures that are encoded are virtual."""
 SIGHTS = 4
 """So many of the newest measurements tell whether an object is still where it was."""
+MOVES = 4
+"""So many of the newest moves of the map are remembered, for what was copied before them."""
 CHANGED = 0.1
 """There is something new to understand when so many of a window's voxels, as a share, may be new …"""
 WAITED_NS = 2_000_000_000
 """… or fewer, after this time: a robot that stopped shall not keep a corner without names."""
-
-
-@dataclass(frozen=True)
-class Understood:
-    """What the mapping thread gets from the others.
-
-    Attributes:
-        names: label, confidence and instance of every voxel of a window, or None.
-        features: what an image adds to the features of the voxels that it shows, or None.
-        read: embeddings of the voxels of a window as the 3D network read them, or None.
-        paint: arguments of ``VoxelMap.paint``: colours from an image without depth, or None.
-        network_error: why the 3D network did not read, empty if it did or was not asked to.
-        virtual: what virtual cameras saw, or None.
-    """
-
-    names: Patch | None = None
-    features: Patch | None = None
-    read: Patch | None = None
-    paint: tuple[Tensor, Tensor, Tensor] | None = None
-    network_error: str = ""
-    virtual: VirtualViews | None = None
 
 
 class Pipeline:
@@ -111,6 +93,8 @@ class Pipeline:
         if config.adaptation.enabled and encoder is not None and namer is not None:
             self.learning = Learning(namer, config.adaptation.share)
         self._tracker = Tracker(config.inputs.max_range_m)
+        self._moved: deque[Moved] = deque(maxlen=MOVES)  # newest last
+        self._tracked = 0  # of the map's moves, those that the tracker knows of
         self.states: Mapping[int, State] = {}
         self.set_vocabulary(vocabulary)
 
@@ -161,6 +145,17 @@ class Pipeline:
         self._sights.append(measurement)
         return fused
 
+    def follow(self, T_new_old: FloatArray, center_m: FloatArray) -> Moved:
+        """Localisation was corrected, as after a closed loop: the map follows. See :meth:`VoxelMap.follow`.
+
+        What others still find out about copies from before is put where their voxels are then.
+        """
+        with self.stopwatch("follow"):
+            moved = self.map.follow(T_new_old, center_m)
+        self._moved.append(moved)
+        self._sights.clear()
+        return moved
+
     def is_keyframe(self, measurement: Frame | Scan) -> bool:
         """Whether there is something to understand; answering yes makes this the last keyframe.
 
@@ -208,6 +203,11 @@ class Pipeline:
 
     def apply(self, understood: Understood) -> None:
         """Puts what was understood into the map."""
+        for moved in self._moved:
+            if moved.number == understood.moves + 1:
+                understood = understood.renamed(moved)
+        if understood.moves != self.map.moves:
+            return  # too many moves ago
         with self.stopwatch("apply"):
             if understood.features is not None:
                 self.map.apply(understood.features)
@@ -222,6 +222,7 @@ class Pipeline:
         """Forgets the map; the next measurement is a keyframe."""
         self.map.clear()
         self._tracker, self.states = Tracker(self._config.inputs.max_range_m), {}
+        self._tracked = self.map.moves
         self._sights.clear()
         self._keyframes.clear()
         self._new_voxels = self._window_voxels = 0
@@ -249,13 +250,13 @@ class Pipeline:
         colours."""
         assert self._eyes is not None
         seen, colors = self._eyes.look(frame, window, self._words.image)
-        return Understood(features=seen, paint=colors)
+        return Understood(features=seen, paint=colors, moves=window.moves)
 
     def look_around(self, window: Window) -> Understood:
         """What pictures of the map itself add to its features, taken where it is known least."""
         assert self._eyes is not None
         seen, virtual = self._eyes.look_around(window, self._words.image)
-        return Understood(features=seen, virtual=virtual)
+        return Understood(features=seen, virtual=virtual, moves=window.moves)
 
     def read_and_name(self, window: Window) -> Understood:
         """What the 3D network sees in a window, and all names that follow. Without one: names only.
@@ -274,14 +275,14 @@ class Pipeline:
     def read(self, window: Window) -> Understood:
         """What the 3D network sees in each voxel of a window, to be stored; the slow part of naming."""
         if self._namer is None:
-            return Understood()
+            return Understood(moves=window.moves)
         try:
             with self.stopwatch("network"):
                 embedding = self._namer.read(window, self._embedding_basis)
         except Exception as error:
             log.debug("the network failed", exc_info=True)
-            return Understood(network_error=f"{type(error).__name__}: {error}")
-        return Understood(read=Patch(window.keys, embedding=embedding))
+            return Understood(network_error=f"{type(error).__name__}: {error}", moves=window.moves)
+        return Understood(read=Patch(window.keys, embedding=embedding), moves=window.moves)
 
     def adapt(self, window: Window, understood: Understood) -> bool:
         """Learns a little from what was just understood of a window, if that is on and there is time.
@@ -298,7 +299,7 @@ class Pipeline:
     def relabel(self, window: Window) -> Understood:
         """All names anew, from stored features alone: nothing is encoded, and the network is not asked."""
         with self.stopwatch("name"):
-            return Understood(self._name(window))
+            return Understood(self._name(window), moves=window.moves)
 
     def finish(self) -> Understood:
         """Reads and names the whole map once more: for who has one thread, and is at the end.
@@ -319,7 +320,7 @@ class Pipeline:
         """
         with self.stopwatch("rename"):
             label, confidence = naming.rename(window, self._words, self._config.semantics.unknown_below)
-        return Understood(Patch(window.keys, label=label, confidence=confidence))
+        return Understood(Patch(window.keys, label=label, confidence=confidence), moves=window.moves)
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Other words from now on; relabel ``map.everything()`` to rename what is there.
@@ -340,11 +341,13 @@ class Pipeline:
 
     def tracks(self) -> dict[str, np.ndarray]:
         """All that is known of objects, as plain arrays, for :meth:`take_tracks`."""
+        self._track_moves(self.map.moves)
         return self._tracker.state()
 
     def take_tracks(self, state: dict[str, np.ndarray]) -> None:
         """Objects of a map that this one is replaced by. Raises KeyError for an array that is missing."""
         self._tracker = Tracker.from_state(state, self._config.inputs.max_range_m)
+        self._tracked = self.map.moves
 
     def said_of(self, window: Window, regions: Regions) -> Tensor:
         """(R, C + B) what is known of each region, see :func:`ws3d_ros.naming.by_region`."""
@@ -367,10 +370,18 @@ class Pipeline:
         with self.stopwatch("track"):
             feature = window.feature if self._eyes is not None else window.embedding
             assert feature is not None
+            self._track_moves(window.moves)
             seen = [sight for sight in self._drained() if sight.stamp_ns <= window.stamp_ns]
             tracked = self._tracker.update(window, things, label, feature, seen, window.stamp_ns)
         self.states = tracked.states
         return Patch(window.keys, label=label, confidence=confidence, instance=tracked.instance)
+
+    def _track_moves(self, number: int) -> None:
+        """Tells the tracker how the map moved, up to that move; it works on windows from before, too."""
+        for moved in self._moved.copy():
+            if self._tracked < moved.number <= number:
+                self._tracker.follow(moved, self._config.map.voxel_size_m)
+                self._tracked = moved.number
 
     def _drained(self) -> list[Frame | Scan]:
         """The newest measurements since the last call."""

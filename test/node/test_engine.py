@@ -16,9 +16,10 @@ from ws3d_ros.config import from_mapping
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.engine import Engine
 from ws3d_ros.node.reporter import Reporter
-from ws3d_ros.pipeline import Pipeline, Understood
+from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.ledger import Ledger
+from ws3d_ros.understood import Understood
 
 Make = Callable[[SurfaceReader], tuple[Engine, Reporter]]
 

@@ -44,16 +44,27 @@ def anchors(poses: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def test_the_way_grows_with_motion_and_not_with_shaking() -> None:
     path, rng = Path(), np.random.default_rng(0)
     for _ in range(100):
-        assert path.go("camera", motion(*rng.uniform(-0.02, 0.02, 3), yaw_deg=rng.uniform(-1, 1))) == START_M
-    assert path.go("camera", motion(1.0)) == pytest.approx(START_M + 1.0, abs=0.15)
-    assert path.go("lidar", motion(9.0)) == path.way_m  # is not what the way is measured by
-    before = path.way_m
-    turned = path.go("camera", path._last @ motion(yaw_deg=30.0))
-    assert turned - before == pytest.approx(2.0 * np.radians(30.0))
+        way_m = path.go("camera", motion(*rng.uniform(-0.02, 0.02, 3), yaw_deg=rng.uniform(-1, 1)))
+        assert way_m < START_M + APART_M
+    # The anchor is where the camera was first: up to 2 cm and a degree, twice, from the middle.
+    here = motion(1.0)
+    assert path.go("camera", here) == pytest.approx(START_M + 1.0, abs=0.15)
+    before = path.go("lidar", motion(9.0))  # is not what the way is measured by
+    assert path.go("camera", here @ motion(yaw_deg=30.0)) - before == pytest.approx(2.0 * np.radians(30.0))
     path.restart()
-    assert path.way_m == START_M
     assert path.bend(motion(1.0)) is None
     assert path.go("lidar", motion(9.0)) == START_M
+
+
+def test_the_end_of_a_way_is_its_newest_measurement() -> None:
+    path = Path()
+    for x in (0.0, 0.2, 0.4, 0.6):
+        way_m = path.go("camera", motion(x))
+    bent = path.bend(motion(0.0, 0.06))
+    assert bent is not None
+    assert bent.way_m[-1] == pytest.approx(START_M + 0.6) == way_m
+    assert np.allclose(bent.to_m[-1], [0.6, 0.06, 0.0])
+    assert np.allclose(bent.to_m[0], 0.0)
 
 
 def test_uniform_drift_is_undone() -> None:
@@ -63,7 +74,7 @@ def test_uniform_drift_is_undone() -> None:
     bent = bend(way_m, point_m, true[-1] @ np.linalg.inv(drifted[-1]))
     error_m = np.linalg.norm(bent.to_m - np.array([pose[:3, 3] for pose in true]), axis=1)
     before_m = np.linalg.norm(point_m - np.array([pose[:3, 3] for pose in true]), axis=1)
-    # Each step is turned by the mean of its ends, but was drifted by its beginning: half a step's turn is left.
+    # A step is turned by the mean of its ends, but was drifted by its beginning: half a turn is left.
     assert before_m.max() > 0.2
     assert error_m.max() < 0.005
     assert np.allclose(bent.turn, [0.0, 0.0, np.radians(-5.0)], atol=1e-9)

@@ -49,6 +49,12 @@ class Places:
         """Those of these rows."""
         return Places(self.keys[rows], self.owner[rows], self.freed[rows])
 
+    def renamed(self, keys: np.ndarray) -> Places:
+        """With other keys (M,); of places that come together the first of those that moved stays."""
+        order = np.lexsort((keys == self.keys, keys))
+        first = order[np.append(True, np.diff(keys[order]) != 0)] if len(order) else order
+        return Places(keys[first], self.owner[first], self.freed[first])
+
     @classmethod
     def none(cls) -> Places:
         """No places."""
@@ -76,6 +82,16 @@ class Explored:
         first = np.concatenate([self.first_ns, np.full(len(new), now_ns)])
         order = np.argsort(both, kind="stable")
         return Explored(both[order], first[order])
+
+    def carried(self, before: np.ndarray, after: np.ndarray) -> Explored:
+        """What was seen in the columns ``before``, (M,), was seen in those ``after`` at the same time."""
+        known = np.isin(before, self.column)
+        column = np.concatenate([self.column, after[known]])
+        first = np.concatenate([self.first_ns, self.first_seen(before[known], 0)])
+        order = np.lexsort((first, column))
+        column, first = column[order], first[order]
+        oldest = np.append(True, np.diff(column) != 0)[: len(column)]
+        return Explored(column[oldest], first[oldest])
 
     @classmethod
     def none(cls) -> Explored:

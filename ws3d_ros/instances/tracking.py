@@ -29,6 +29,8 @@ from ws3d_ros.instances.changes import (
 )
 from ws3d_ros.instances.memory import Explored, Places, columns_of
 from ws3d_ros.instances.objects import Event, Objects, State, Tracked
+from ws3d_ros.reconstruction.grafting import Moved
+from ws3d_ros.reconstruction.keys import unpack_keys
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.frame import Frame, Scan
 
@@ -293,6 +295,19 @@ class Tracker:
         states = {int(i): State(int(s)) for i, s in zip(objects.id, objects.state, strict=True) if i > 0}
         return Tracked(torch.from_numpy(ids).to(window.keys.device), states, tuple(self._events))
 
+    def follow(self, moved: Moved, voxel_size_m: float) -> None:
+        """The map's voxels were moved: what is remembered of places moves with them."""
+        objects, places = self._objects, self._places
+        keys = moved.renamed(torch.from_numpy(places.keys).to(moved.before.device)).cpu().numpy()
+        way_m = _middles(keys, voxel_size_m) - _middles(places.keys, voxel_size_m)
+        owner = objects.row_of(places.owner)
+        count = np.bincount(owner, minlength=len(objects)).clip(min=1)[:, None]
+        total = [np.bincount(owner, way_m[:, axis], minlength=len(objects)) for axis in range(3)]
+        objects.kinds.centroid_m[:] += np.stack(total, axis=1) / count
+        self._places = places.renamed(keys)
+        ends = (_middles(end.cpu().numpy(), voxel_size_m) for end in (moved.before, moved.after))
+        self._explored = self._explored.carried(*map(columns_of, ends))
+
     def forget_labels(self) -> None:
         """After a change of vocabulary: old labels mean nothing, looks are learnt anew by the rest."""
         kinds = self._objects.kinds
@@ -321,6 +336,12 @@ class Tracker:
         tracker._explored = Explored(**{n: state[f"explored.{n}"] for n in Explored.__dataclass_fields__})
         tracker._objects = Objects.from_state_dict(state)
         return tracker
+
+
+def _middles(keys: np.ndarray, voxel_size_m: float) -> np.ndarray:
+    """(N, 3) float64 middles of voxels."""
+    middles: np.ndarray = (unpack_keys(torch.from_numpy(keys)).numpy() + 0.5) * voxel_size_m
+    return middles
 
 
 def _counted(instance: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.snapshot import Sight, Snapshot, ahead
 from ws3d_ros.node.transforms import bare
 from ws3d_ros.node.workers import Mailbox, Worker
-from ws3d_ros.pipeline import Pipeline, Understood
+from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction.map_file import SavedMap
 from ws3d_ros.reconstruction.store import POINT
 from ws3d_ros.reconstruction.voxel_map import Restored
@@ -38,6 +38,7 @@ from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 from ws3d_ros.sensors.ledger import Ledger
+from ws3d_ros.understood import Understood
 
 WAITING_MEASUREMENTS = 2
 """Kept for each sensor. More would only be older."""

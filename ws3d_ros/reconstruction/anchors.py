@@ -27,53 +27,49 @@ MOST_DRIFT = 0.25
 
 
 class Path:
-    """The way of the robot since the last correction, by the poses of the sensor that came first.
-
-    Attributes:
-        way_m: how far it went, from ``START_M`` on; turning counts, see :func:`motion_m`.
-    """
+    """The way of the robot since the last correction, by the poses of the sensor that came first."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """A new stretch begins."""
-        self.way_m = START_M
         self._sensor: str | None = None
-        self._last = np.eye(4)
-        self._ways: list[float] = []
+        self._last = np.eye(4)  # anchor
+        self._ways: list[float] = []  # of the anchors, and of the newest measurement
         self._points: list[FloatArray] = []
 
     def go(self, sensor: str, T_map_sensor: FloatArray) -> float:
-        """A measurement was made at this pose (4, 4); returns how far the robot is."""
+        """A measurement was made at this pose (4, 4).
+
+        Returns:
+            how far the robot went, from ``START_M`` on; turning counts, see :func:`motion_m`.
+        """
         if self._sensor is None:
-            self._sensor = sensor
-        elif self._sensor != sensor:
-            return self.way_m
-        else:
-            between = T_map_sensor @ np.linalg.inv(self._last)
-            step_m = motion_m(between, self._last[:3, 3])
-            if step_m < APART_M:
-                return self.way_m
-            self.way_m += step_m
-        self._last = T_map_sensor
-        self._ways.append(self.way_m)
-        self._points.append(T_map_sensor[:3, 3])
-        return self.way_m
+            self._sensor, self._last = sensor, T_map_sensor
+            self._ways, self._points = [START_M] * 2, [T_map_sensor[:3, 3]] * 2
+        if self._sensor == sensor:
+            step_m = motion_m(T_map_sensor @ np.linalg.inv(self._last), self._last[:3, 3])
+            self._ways[-1], self._points[-1] = self._ways[-2] + step_m, T_map_sensor[:3, 3]
+            if step_m >= APART_M:
+                self._last = T_map_sensor
+                self._ways.append(self._ways[-1])
+                self._points.append(self._points[-1])
+        return self._ways[-1]
 
     def bend(self, T_new_old: FloatArray) -> Bend | None:
         """How the stretch is to be bent so that its end moves by a correction; None before a measurement."""
-        if not self._ways:
+        if self._sensor is None:
             return None
         return bend(np.array(self._ways), np.array(self._points), T_new_old)
 
 
 @dataclass(frozen=True)
 class Bend:
-    """K anchors of a stretch, before and after.
+    """K >= 2 anchors of a stretch, before and after.
 
     Attributes:
-        way_m: (K,) float64 ascending.
+        way_m: (K,) float64 ascending; two may be equal.
         share: (K,) float64 of the correction's turn.
         from_m, to_m: (K, 3) float64 positions of the sensor.
         turn: (3,) float64 the correction's turn as a rotation vector, radians.
@@ -110,7 +106,7 @@ def bend(way_m: FloatArray, point_m: FloatArray, T_new_old: FloatArray) -> Bend:
     turn = Rotation.from_matrix(T_new_old[:3, :3]).as_rotvec()
     end = T_new_old[:3, :3] @ point_m[-1] + T_new_old[:3, 3]
     length = way_m[-1] - way_m[0]
-    if motion_m(T_new_old, point_m[-1]) > MOST_DRIFT * length:
+    if motion_m(T_new_old, point_m[-1]) >= MOST_DRIFT * length:
         whole = point_m @ T_new_old[:3, :3].T + T_new_old[:3, 3]
         return Bend(way_m, np.ones(len(way_m)), point_m, whole, turn)
     share = (way_m - way_m[0]) / length
@@ -134,10 +130,9 @@ def shift_and_turn(T_new_old: FloatArray, point_m: FloatArray) -> tuple[float, f
 
 def _interpolated(x: Tensor, grid: Tensor, values: Tensor) -> Tensor:
     """Rows of ``values`` (K, C) given at an ascending ``grid`` (K,), linearly at ``x`` (N,); ends go on."""
-    if len(grid) == 1:
-        return values.expand(len(x), -1)
     right = torch.searchsorted(grid, x).clamp(1, len(grid) - 1)
-    share = ((x - grid[right - 1]) / (grid[right] - grid[right - 1])).clamp(0.0, 1.0)[:, None]
+    apart = (grid[right] - grid[right - 1]).clamp(min=1e-9)
+    share = ((x - grid[right - 1]) / apart).clamp(0.0, 1.0)[:, None]
     return values[right - 1] + share * (values[right] - values[right - 1])
 
 

@@ -35,6 +35,7 @@ class VoxelStore:
 
     Attributes:
         rows: pool of voxels; columns ``state`` (12) f32, ``key`` i64, ``chunk`` i32, ``seen_ns`` i64,
+            ``way_m`` f32 (mean way of the robot that saw it, see ``anchors.py``; 0: it stays where it is),
             ``feature`` (K) f16, ``feature_weight`` f32, ``embedding`` (E) f16, ``label`` i16,
             ``confidence`` f16, ``instance`` i32.
     """
@@ -50,6 +51,7 @@ class VoxelStore:
                 "key": Column((), torch.int64),
                 "chunk": Column((), torch.int32, fill=-1),
                 "seen_ns": Column((), torch.int64),
+                "way_m": Column((), torch.float32),
                 "feature": Column((feature_channels,), torch.float16),
                 "feature_weight": Column((), torch.float32),
                 "embedding": Column((embedding_channels,), torch.float16),
@@ -163,6 +165,10 @@ class VoxelStore:
             return (wanted[chunk.clamp(min=0).long()] & (chunk >= 0)).nonzero()[:, 0]
         child = self._chunks["child"][chunks]
         return child[child >= 0].long()
+
+    def every_row(self) -> Tensor:
+        """(N,) rows of all voxels."""
+        return (self.rows["chunk"] >= 0).nonzero()[:, 0]
 
     # Below: how the tree is kept.
 

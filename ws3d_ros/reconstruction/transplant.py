@@ -35,15 +35,24 @@ def moved(columns: Columns, T_map_file: FloatArray, voxel_size_m: float) -> dict
         M <= N voxels, keys ascending; those beyond the range of keys are left out.
     """
     pose = torch.as_tensor(T_map_file, dtype=torch.float64, device=columns["key"].device)
-    state = columns["state"].clone()
+    state = columns["state"]
     point = state[:, column.POINT].double() @ pose[:3, :3].T + pose[:3, 3]
-    state[:, column.POINT] = point.float()
-    state[:, column.NORMAL] = (state[:, column.NORMAL].double() @ pose[:3, :3].T).float()
+    normal = state[:, column.NORMAL].double() @ pose[:3, :3].T
+    return grouped(placed(columns, point, normal, voxel_size_m))
+
+
+def placed(columns: Columns, point_m: Tensor, normal: Tensor, voxel_size_m: float) -> dict[str, Tensor]:
+    """Voxels with other centroids and normals (N, 3), and the keys that follow from these, in their order.
+
+    Several may have one key. Those beyond the range of keys are left out.
+    """
+    state = columns["state"].clone()
+    state[:, column.POINT], state[:, column.NORMAL] = point_m.float(), normal.float()
     # Of the rounded centroid: a map's voxels hold the points that fall into them.
     cells = (state[:, column.POINT] / voxel_size_m).floor()
     inside = ((cells >= -COORDINATE_LIMIT) & (cells < COORDINATE_LIMIT)).all(dim=1)
     there = {name: values[inside] for name, values in columns.items()}
-    return grouped({**there, "state": state[inside], "key": pack_keys(cells[inside])})
+    return {**there, "state": state[inside], "key": pack_keys(cells[inside])}
 
 
 def grouped(columns: Columns) -> dict[str, Tensor]:

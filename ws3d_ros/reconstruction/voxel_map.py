@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ws3d_ros.config import InputConfig, MapConfig
+from ws3d_ros.reconstruction import grafting
 from ws3d_ros.reconstruction import store as column
+from ws3d_ros.reconstruction.anchors import Path
 from ws3d_ros.reconstruction.carving import (
     HIT,
     MISS,
@@ -23,17 +25,14 @@ from ws3d_ros.reconstruction.carving import (
     seen_through_in_sweep,
 )
 from ws3d_ros.reconstruction.fusion import Observation, observe_frame, observe_scan
+from ws3d_ros.reconstruction.grafting import MOST_WEIGHT, Moved, Restored
 from ws3d_ros.reconstruction.keys import pack_keys, unpack_keys
 from ws3d_ros.reconstruction.range_image import RangeImage, range_image
 from ws3d_ros.reconstruction.store import CHUNK_VOXELS, VoxelStore
-from ws3d_ros.reconstruction.transplant import grouped
 from ws3d_ros.reconstruction.window import Patch, Window
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 
-__all__ = ["Fused", "Restored", "VoxelMap", "pack_keys", "unpack_keys"]
-
-MOST_WEIGHT = 200.0
-"""Weights end here, so that means keep following what changes."""
+__all__ = ["MOST_WEIGHT", "Fused", "Restored", "VoxelMap", "pack_keys", "unpack_keys"]
 
 
 @dataclass(frozen=True)
@@ -57,26 +56,12 @@ class Fused:
     evicted: int = 0
 
 
-@dataclass(frozen=True)
-class Restored:
-    """What became of voxels that were given back to a map.
-
-    Attributes:
-        voxels: of these that the map has now.
-        met: of these, how many it had already.
-        evicted: voxels forgotten, or not taken in, for want of room.
-    """
-
-    voxels: int
-    met: int
-    evicted: int
-
-
 class VoxelMap:
     """Voxels of a place with evidence, colour, normals, features and names.
 
     Attributes:
         config: settings; may be replaced to change ``min_weight`` and ``carving`` at run time.
+        moves: how often :meth:`follow` moved voxels to other keys.
     """
 
     def __init__(
@@ -91,12 +76,14 @@ class VoxelMap:
         self._inputs = inputs
         self._channels, self._embedding_channels = feature_channels, embedding_channels
         self._device = torch.device(device)
+        self.moves = 0
         self.clear()
 
     def clear(self) -> None:
         """Forgets everything."""
         budget = int(self.config.budget_mb * 1e6)
         self._store = VoxelStore(budget, self._channels, self._device, self._embedding_channels)
+        self._path = Path()
         self._stamp_ns = 0
 
     def __len__(self) -> int:
@@ -116,7 +103,7 @@ class VoxelMap:
     @property
     def column_names(self) -> tuple[str, ...]:
         """Of :meth:`columns`."""
-        return tuple(name for name in self._store.rows.names if name != "chunk")
+        return grafting.column_names(self._store)
 
     @torch.no_grad()
     def integrate(self, item: Frame | Scan) -> Fused:
@@ -137,7 +124,7 @@ class VoxelMap:
         frame = _frame_on(frame, self._device)
         voxel, limits = self.config.voxel_size_m, self._inputs
         seen = observe_frame(frame, voxel, limits.min_depth_m, limits.max_depth_m)
-        new, evicted = self._add(seen, frame.T_map_camera, frame.stamp_ns)
+        new, evicted = self._add(seen, frame.sensor, frame.T_map_camera, frame.stamp_ns)
         removed = self._carve_frame(frame) if self.config.carving else 0
         return Fused(seen.points, seen.outside, len(seen.coords), new, removed, evicted)
 
@@ -150,23 +137,24 @@ class VoxelMap:
         voxel, limits = self.config.voxel_size_m, self._inputs
         image = range_image(points)
         seen = observe_scan(scan, image, voxel, limits.min_range_m, limits.max_range_m)
-        new, evicted = self._add(seen, scan.T_map_lidar, scan.stamp_ns)
+        new, evicted = self._add(seen, scan.sensor, scan.T_map_lidar, scan.stamp_ns)
         removed = self._carve_scan(scan, image) if self.config.carving else 0
         return Fused(seen.points, seen.outside, len(seen.coords), new, removed, evicted)
 
-    def _add(self, seen: Observation, T_map_sensor: FloatArray, stamp_ns: int) -> tuple[int, int]:
+    def _add(
+        self, seen: Observation, sensor: str, T_map_sensor: FloatArray, stamp_ns: int
+    ) -> tuple[int, int]:
         """Merges an observation into the map. Returns the numbers of new and of evicted voxels."""
         self._stamp_ns = max(self._stamp_ns, stamp_ns)
         store = self._store
         rows = store.find(seen.coords)
         store.mark_seen(rows[rows >= 0], stamp_ns)
         absent = (rows < 0).nonzero()[:, 0]
-        sensor = torch.as_tensor(T_map_sensor[:3, 3], device=self._device)
-        near = (sensor / self.config.voxel_size_m).floor().long()
-        added, evicted = store.add(seen.coords[absent], near, stamp_ns)
+        added, evicted = store.add(seen.coords[absent], self._cell(T_map_sensor[:3, 3]), stamp_ns)
         rows[absent] = added
         kept = rows >= 0
-        _merge(store.rows["state"], rows[kept], seen, kept)
+        way_m = self._path.go(sensor, T_map_sensor)
+        _merge(store.rows["state"], store.rows["way_m"], rows[kept], seen, kept, way_m)
         new = int((added >= 0).sum())
         return new, evicted + len(absent) - new
 
@@ -262,9 +250,7 @@ class VoxelMap:
     def everything(self, *, features: bool = True) -> Window:
         """A copy of the whole map; without ``features`` and embeddings it takes a quarter of the memory."""
         data = self._store.rows
-        low = torch.full((3,), -(2**40), device=self._device)
-        rows = self._store.rows_in(self._store.chunks_in_box(low, -low)[0])
-        return self._copy(rows, data["state"], features)
+        return self._copy(self._store.every_row(), data["state"], features)
 
     def window(
         self,
@@ -286,12 +272,9 @@ class VoxelMap:
     def columns(self) -> dict[str, Tensor]:
         """A copy of all voxels as they are stored, those with little evidence included: (N, …) each.
 
-        Columns are those of :class:`VoxelStore`, but for ``chunk``, which means nothing elsewhere.
+        Columns are those of :class:`VoxelStore`, but for those that mean nothing elsewhere.
         """
-        data = self._store.rows
-        low = torch.full((3,), -(2**40), device=self._device)
-        rows = self._store.rows_in(self._store.chunks_in_box(low, -low)[0])
-        return {name: data[name][rows] for name in self.column_names}
+        return grafting.columns(self._store, self._store.every_row())
 
     @torch.no_grad()
     def restore(self, columns: Mapping[str, Tensor], center_m: FloatArray) -> Restored:
@@ -307,37 +290,28 @@ class VoxelMap:
         Raises:
             ValueError: for a column of another shape; the map is as it was.
         """
-        data, store = self._store.rows, self._store
-        count = len(columns["key"])
-        taken = {}
-        for name in self.column_names:
-            values, ours = columns.get(name), data[name]
-            if values is None:
-                values = ours.new_zeros((count, *ours.shape[1:]))
-            if values.shape[1:] != ours.shape[1:]:
-                raise ValueError(
-                    f"'{name}' has {tuple(values.shape[1:])} values a voxel, not {tuple(ours.shape[1:])}"
-                )
-            taken[name] = values.to(ours)
-        rows = store.find(unpack_keys(taken["key"]))
-        here = rows[rows >= 0]
-        if len(here):
-            taken = grouped({name: torch.cat([data[name][here], taken[name]]) for name in taken})
-            rows = store.find(unpack_keys(taken["key"]))
-        state = taken["state"]
-        for weight in (column.WEIGHT, column.COLOR_WEIGHT):
-            state[:, weight].clamp_(max=MOST_WEIGHT)
-        state[:, column.LOG_ODDS].clamp_(max=MOST)
-        near = (torch.as_tensor(center_m, device=self._device) / self.config.voxel_size_m).floor().long()
-        store.mark_seen(here, self._stamp_ns)
-        absent = (rows < 0).nonzero()[:, 0]
-        added, evicted = store.add(unpack_keys(taken["key"][absent]), near, self._stamp_ns)
-        rows[absent] = added
-        kept = rows >= 0
-        for name, values in taken.items():
-            data[name][rows[kept]] = values[kept]
-        lost = int((added < 0).sum())
-        return Restored(count - lost, len(here), evicted + lost)
+        return grafting.take_in(self._store, columns, self._cell(center_m), self._stamp_ns)
+
+    @torch.no_grad()
+    def follow(self, T_new_old: FloatArray, center_m: FloatArray) -> Moved:
+        """Localisation was corrected: what was seen since the last time is bent, so that its end fits.
+
+        What was there before, or came out of a file, stays.
+
+        Args:
+            T_new_old: (4, 4) where the robot was believed to be in the map, to where it is:
+                ``T_map_odom`` after the correction times the inverse of that before.
+            center_m: (3,) where the robot is now.
+        """
+        bend, self.moves = self._path.bend(T_new_old), self.moves + 1
+        self._path.restart()
+        near = self._cell(center_m)
+        return grafting.bend(self._store, bend, self.config.voxel_size_m, near, self._stamp_ns, self.moves)
+
+    def _cell(self, point_m: FloatArray) -> Tensor:
+        """(3,) int64 voxel coordinates of a point (3,)."""
+        point = torch.as_tensor(point_m, device=self._device)
+        return (point / self.config.voxel_size_m).floor().long()
 
     def _copy(self, rows: Tensor, state: Tensor, features: bool) -> Window:
         data = self._store.rows
@@ -359,18 +333,22 @@ class VoxelMap:
             label=data["label"][rows],
             confidence=data["confidence"][rows],
             instance=data["instance"][rows],
+            moves=self.moves,
             embedding=data["embedding"][rows] if features else None,
         )
 
 
-def _merge(state: Tensor, rows: Tensor, seen: Observation, kept: Tensor) -> None:
-    """Running means of what was observed (``kept`` picks its voxels) into the voxels' state."""
+def _merge(
+    state: Tensor, way_m: Tensor, rows: Tensor, seen: Observation, kept: Tensor, seen_at_m: float
+) -> None:
+    """Running means of what was observed (``kept`` picks its voxels) into the voxels' state and way."""
     changed = state.index_select(0, rows)
     weight = seen.weight[kept]
     _blend(changed, column.COLOR, column.COLOR_WEIGHT, seen.color[kept], seen.color_weight[kept])
     share = (weight / (changed[:, column.WEIGHT] + weight))[:, None]
     for part, mean in ((column.POINT, seen.point_m), (column.NORMAL, seen.normal)):
         changed[:, part] += share * (mean[kept] - changed[:, part])
+    way_m[rows] = torch.lerp(way_m[rows], way_m.new_tensor(seen_at_m), share[:, 0])
     changed[:, column.WEIGHT] = (changed[:, column.WEIGHT] + weight).clamp(max=MOST_WEIGHT)
     changed[:, column.LOG_ODDS] = (changed[:, column.LOG_ODDS] + HIT).clamp(max=MOST)
     state[rows] = changed

@@ -36,6 +36,7 @@ class Window:
         instance: (N,) int32, 0 for none.
         embedding: (N, E) float16 unit vectors as the network read them last, compressed; 0 where it has not
             read. None for a window that is not out of a map, or a copy that was made without.
+        moves: ``VoxelMap.moves`` when the copy was made: keys mean the same places as long as it is the same.
     """
 
     voxel_size_m: float
@@ -51,6 +52,7 @@ class Window:
     confidence: Tensor
     instance: Tensor
     embedding: Tensor | None = None
+    moves: int = 0
 
     def __len__(self) -> int:
         return int(self.keys.shape[0])
