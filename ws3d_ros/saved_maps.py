@@ -25,10 +25,12 @@ from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.network.choose import SHIPPED
 from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction import store as column
+from ws3d_ros.reconstruction.keys import COORDINATE_LIMIT, pack_keys, unpack_keys
 from ws3d_ros.reconstruction.map_file import MapFileError, MapHeader, SavedMap
 from ws3d_ros.reconstruction.transplant import moved
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.frame import FloatArray
+from ws3d_ros.untrusted import clipped
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ def take_tracks(saved: SavedMap, pipeline: Pipeline, fitting: Fitting) -> bool:
         return False
     try:
         pipeline.take_tracks({name: values.numpy() for name, values in saved.instances.items()})
-    except (KeyError, TypeError, ValueError) as error:
-        fitting.notes.append(f"its objects get new ids: what is known of them cannot be read ({error})")
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        fitting.notes.append(
+            f"its objects get new ids: what is known of them cannot be read ({clipped(error)})"
+        )
         return False
     return True
 
@@ -116,7 +120,8 @@ def fit(saved: SavedMap, pipeline: Pipeline, config: Config, T_map_file: FloatAr
         T_map_file: (4, 4) pose of the file's frame in the map; None: they are the same.
 
     Raises:
-        MapFileError: for voxels that are coarser than the running map's, or a transform that is not rigid.
+        MapFileError: for voxels that are coarser than the running map's, a transform that is not rigid, or
+            columns of other shapes or kinds than maps have.
     """
     header, voxel_size_m = saved.header, config.map.voxel_size_m
     if header.voxel_size_m > 1.001 * voxel_size_m:
@@ -124,7 +129,8 @@ def fit(saved: SavedMap, pipeline: Pipeline, config: Config, T_map_file: FloatAr
             f"the file's voxels are {header.voxel_size_m:g} m and the map's {voxel_size_m:g} m: coarser ones "
             f"cannot be made finer; set map.voxel_size_m to {header.voxel_size_m:g} or more"
         )
-    columns, notes = dict(saved.voxel), []
+    columns, left_out = _usable(saved)
+    notes = [f"{left_out} voxels were left out: their values are out of all bounds"] if left_out else []
     if T_map_file is None and header.frame != config.inputs.map_frame:
         notes.append(f"frame '{header.frame}' was taken as '{config.inputs.map_frame}'")
     notes += _fit_features(columns, saved, pipeline.feature_bases)
@@ -150,14 +156,15 @@ def as_window(saved: SavedMap, min_weight: float = 0.2) -> Window:
     """The voxels of a file with at least that evidence, as :meth:`VoxelMap.everything` gives them.
 
     Raises:
-        MapFileError: if a column is missing.
+        MapFileError: if a column is missing, or of another shape or kind than maps have.
     """
-    needed = {"state", "label", "confidence", "instance"}
-    if missing := sorted(needed - saved.voxel.keys()):
+    columns, _ = _usable(saved)
+    needed = {"label", "confidence", "instance"}
+    if missing := sorted(needed - columns.keys()):
         raise MapFileError(f"the map lacks the columns {', '.join(missing)}")
-    rows = (saved.voxel["state"][:, column.WEIGHT] >= min_weight).nonzero()[:, 0]
-    rows = rows[saved.voxel["key"][rows].argsort()]
-    data = {name: values[rows] for name, values in saved.voxel.items()}
+    rows = (columns["state"][:, column.WEIGHT] >= min_weight).nonzero()[:, 0]
+    rows = rows[columns["key"][rows].argsort()]
+    data = {name: values[rows] for name, values in columns.items()}
     state = data["state"]
     colorless = state[:, column.COLOR_WEIGHT, None] == 0
     return Window(
@@ -183,13 +190,53 @@ def checkpoint_digest(checkpoint: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
+def _usable(saved: SavedMap) -> tuple[dict[str, Tensor], int]:
+    """The columns of the voxels that can be in a map, and how many others there were.
+
+    A file with checksums that fit may still have been made by a program with a fault, or to do harm.
+
+    Raises:
+        MapFileError: for columns of other shapes or kinds than maps have.
+    """
+    if "state" not in saved.voxel:
+        raise MapFileError("the map lacks the column state")
+    for name, values in saved.voxel.items():
+        dims = 2 if name in _WIDE else 1
+        right = name not in _KNOWN or (
+            values.ndim == dims
+            and values.is_floating_point() == (name not in _WHOLE)
+            and (name != "state" or values.shape[1] == column.LOG_ODDS + 1)
+        )
+        if not right:
+            raise MapFileError(f"the map's column {name} cannot be {values.dtype} {tuple(values.shape)}")
+    columns, key = dict(saved.voxel), saved.voxel["key"]
+    farthest_m = COORDINATE_LIMIT * saved.header.voxel_size_m
+    good = pack_keys(unpack_keys(key)) == key
+    good &= (columns["state"][:, column.POINT].abs() <= farthest_m).all(dim=1)
+    good &= (columns["state"][:, [column.WEIGHT, column.COLOR_WEIGHT]] >= 0).all(dim=1)
+    for name in _KNOWN & columns.keys() - _WHOLE:
+        good &= columns[name].isfinite().reshape(len(key), -1).all(dim=1)
+    if "confidence" in columns:
+        columns["confidence"] = columns["confidence"].clamp(0.0, 1.0)
+    for name in {"label", "instance"} & columns.keys():
+        columns[name] = columns[name].clamp(min=0)
+    if not bool(good.all()):
+        columns = {name: values[good] for name, values in columns.items()}
+    return columns, int((~good).sum())
+
+
+_WIDE = {"state", "feature", "embedding"}
+_WHOLE = {"key", "seen_ns", "label", "instance"}
+_KNOWN = _WIDE | _WHOLE | {"feature_weight", "confidence"}
+
+
 def _fit_features(
     columns: dict[str, Tensor], saved: SavedMap, bases: Mapping[str, FeatureBasis]
 ) -> list[str]:
     """Brings columns of features into the running basis, or drops them with their evidence."""
     notes = []
     for name in saved.header.spaces:
-        if name not in columns or columns[name].shape[1] == 0:
+        if name not in _WIDE & columns.keys() or columns[name].shape[1] == 0:
             columns.pop(name, None)
             columns.pop(f"{name}_weight", None)
             continue
@@ -201,7 +248,11 @@ def _fit_features(
             notes.append(f"{name}s were dropped: they are of the language space '{theirs}', here is {here}")
             continue
         directions = ours.directions.float().cpu()
-        basis = saved.basis[name]
+        basis = saved.basis.get(name)
+        shape = (columns[name].shape[1], directions.shape[1])
+        if basis is None or tuple(basis.shape) != shape or not basis.isfinite().all():
+            raise MapFileError(f"the directions of the map's column {name} are missing or do not fit it")
+        basis = basis.float()
         # Computed on another machine, the same basis differs by rounding.
         if basis.shape != directions.shape or not torch.allclose(basis, directions, atol=1e-3):
             columns[name] = (columns[name].float() @ (basis @ directions.T)).half()
@@ -211,13 +262,21 @@ def _fit_features(
 
 def _fit_labels(columns: dict[str, Tensor], header: MapHeader, vocabulary: Vocabulary) -> list[str]:
     """Labels by name; what has no name here becomes unknown."""
-    names = [entry["name"] for entry in header.vocabulary.get("entries", [])]
-    if "label" not in columns or tuple(names) == vocabulary.names:
+    entries = header.vocabulary.get("entries", [])
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in entries
+    ):
+        raise MapFileError("the map's vocabulary is no list of entries with a name each")
+    names = [entry["name"] for entry in entries]
+    if "label" not in columns:
+        return []
+    columns["label"] = torch.where(columns["label"] > len(names), 0, columns["label"])
+    if tuple(names) == vocabulary.names:
         return []
     ours = {name: i for i, name in enumerate(vocabulary.names, start=1)}
     table = torch.tensor([0, *(ours.get(name, 0) for name in names)])
     label = columns["label"].long()
-    columns["label"] = table[label.clamp(0, len(names))].to(columns["label"].dtype)
+    columns["label"] = table[label].to(columns["label"].dtype)
     lost = (columns["label"] == 0) & (label > 0)
     for name in ("confidence", "instance"):
         if name in columns:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from ws3d_ros.cli.label import Labelled, label_cloud, load_namer
 from ws3d_ros.config import Config
@@ -16,6 +15,7 @@ from ws3d_ros.evaluation.metrics import Scores, calibration_error, confusion_mat
 from ws3d_ros.evaluation.pictures import Judged
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.sensors.cloud_file import Cloud, CloudFileError, read_cloud
+from ws3d_ros.untrusted import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ def read_names(path: Path) -> list[str]:
         CloudFileError: if it cannot be read, or is no list of names.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
         if path.suffix.lower() not in (".yaml", ".yml"):
-            return [line.strip() for line in text.splitlines() if line.strip()]
-        names = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            return [line.strip() for line in content.decode("utf-8").splitlines() if line.strip()]
+        names = parse_yaml(content)
+    except (OSError, ValueError) as error:
         raise CloudFileError(f"{path}: cannot be read: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CloudFileError(f"{path}: must be a list of names")

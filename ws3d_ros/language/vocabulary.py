@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ws3d_ros.resources import config_folder
+from ws3d_ros.untrusted import clipped, parse_yaml, short
 
 ROLES = ("obstacle", "traversable", "target", "ignore")
 COST_OF_ROLE = {"obstacle": 1.0, "traversable": 0.0, "target": 1.0, "ignore": 0.0}
@@ -167,10 +167,10 @@ def _thesaurus() -> dict[str, dict[str, Any]]:
 
 def _read(path: Path) -> Vocabulary:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = parse_yaml(path.read_bytes())
     except OSError as error:
         raise VocabularyError(f"cannot read the vocabulary {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise VocabularyError(f"{path} is not YAML: {error}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("entries"), list):
         raise VocabularyError(f"{path}: expected a list 'entries' with one 'name:' each")
@@ -190,13 +190,13 @@ def _build(tree: dict[str, Any], source: str) -> Vocabulary:
     for i, name in enumerate(names):
         if name.lower() in seen:
             raise VocabularyError(
-                f"{source}: entry {i + 1}: '{name}' is already entry {seen[name.lower()] + 1}"
+                f"{source}: entry {i + 1}: {short(name)} is already entry {seen[name.lower()] + 1}"
             )
         seen[name.lower()] = i
     background = _words(tree.get("background", []), f"{source}: background")
     for word in background:
         if word.lower() in seen:
-            raise VocabularyError(f"{source}: background: '{word}' is also a name")
+            raise VocabularyError(f"{source}: background: {short(word)} is also a name")
     return Vocabulary(
         names=tuple(names),
         synonyms=tuple(entry["synonyms"] for entry in entries),
@@ -211,16 +211,16 @@ def _build(tree: dict[str, Any], source: str) -> Vocabulary:
 def _entry(item: Any, where: str) -> dict[str, Any]:
     item = {"name": item} if isinstance(item, str) else item
     if not isinstance(item, dict) or not isinstance(item.get("name"), str) or not _clean(item["name"]):
-        raise VocabularyError(f"{where}: needs a 'name'; it is {item!r}")
+        raise VocabularyError(f"{where}: needs a 'name'; it is {short(item)}")
     name = _clean(item["name"])
-    where = f"{where} ({name})"
+    where = f"{where} ({clipped(name)})"
     _only_keys(item, {"name", "synonyms", "color", "role", "cost"}, where)
     role = item.get("role", "obstacle")
     if role not in ROLES:
-        raise VocabularyError(f"{where}: role {role!r} is none of {', '.join(ROLES)}")
+        raise VocabularyError(f"{where}: role {short(role)} is none of {', '.join(ROLES)}")
     cost = item.get("cost", COST_OF_ROLE[role])
     if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0.0 <= cost <= 1.0:
-        raise VocabularyError(f"{where}: cost {cost!r} is no number from 0 to 1")
+        raise VocabularyError(f"{where}: cost {short(cost)} is no number from 0 to 1")
     synonyms = _words(item.get("synonyms", []), f"{where}: synonyms")
     return {
         "name": name,
@@ -234,13 +234,13 @@ def _entry(item: Any, where: str) -> dict[str, Any]:
 def _only_keys(item: dict[str, Any], known: set[str], where: str) -> None:
     for key in item:
         if key not in known:
-            raise VocabularyError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
+            raise VocabularyError(f"{where}: unknown key {short(key)}; known are {', '.join(sorted(known))}")
 
 
 def _words(value: Any, where: str) -> tuple[str, ...]:
     fits = isinstance(value, (list, tuple)) and all(isinstance(word, str) and _clean(word) for word in value)
     if not fits:
-        raise VocabularyError(f"{where}: expected a list of words, not {value!r}")
+        raise VocabularyError(f"{where}: expected a list of words, not {short(value)}")
     return tuple(_clean(word) for word in value)
 
 
@@ -251,7 +251,7 @@ def _color(value: Any, where: str) -> tuple[int, int, int]:
         and all(isinstance(part, int) and not isinstance(part, bool) and 0 <= part <= 255 for part in value)
     )
     if not fits:
-        raise VocabularyError(f"{where}: expected [red, green, blue] from 0 to 255, not {value!r}")
+        raise VocabularyError(f"{where}: expected [red, green, blue] from 0 to 255, not {short(value)}")
     return value[0], value[1], value[2]
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -33,6 +32,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ws3d_ros.untrusted import clipped, short
 
 FORMAT, FORMAT_VERSION = "ws3d map", 1
 SUFFIX = ".ws3d"
@@ -161,12 +162,16 @@ def load_map(path: str | Path) -> SavedMap:
             # Copies, since a file's memory changes if somebody overwrites it.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise MapFileError(f"{path} is no map, or cut off or damaged: {error}; {_WHAT_TO_DO}") from error
+        raise MapFileError(
+            f"{path} is no map, or cut off or damaged: {clipped(error)}; {_WHAT_TO_DO}"
+        ) from error
     if missing := sorted(digests.keys() - tensors.keys() - {"header"}):
-        raise MapFileError(f"{path} is damaged: '{missing[0]}' is missing; {_WHAT_TO_DO}")
+        raise MapFileError(f"{path} is damaged: {short(missing[0])} is missing; {_WHAT_TO_DO}")
     for name, tensor in tensors.items():
         if digests.get(name) != _digest(name, tensor):
-            raise MapFileError(f"{path} is damaged: the checksum of '{name}' does not fit; {_WHAT_TO_DO}")
+            raise MapFileError(
+                f"{path} is damaged: the checksum of {short(name)} does not fit; {_WHAT_TO_DO}"
+            )
     _check_rows(tensors, path)
     groups: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
     for name, tensor in tensors.items():
@@ -221,9 +226,9 @@ def _check_version(metadata: Mapping[str, str], path: Path) -> None:
             f"{path} is no map of ws3d but other tensors, such as weights; give a {SUFFIX} file"
         )
     version = metadata.get("format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
         raise MapFileError(
-            f"{path} has version '{version}' of the format, this program knows up to {FORMAT_VERSION}: "
+            f"{path} has version {short(version)} of the format, this program knows up to {FORMAT_VERSION}: "
             "install a newer ws3d_ros"
         )
 
@@ -237,17 +242,27 @@ def _header(text: str, digests: Mapping[str, Any], path: Path) -> MapHeader:
         header = MapHeader(**{name: value for name, value in values.items() if name in known})
     except TypeError as error:
         raise MapFileError(f"{path}: the header does not say enough: {error}") from error
-    size = header.voxel_size_m
-    if not isinstance(size, (int, float)) or not math.isfinite(size) or size <= 0:
-        raise MapFileError(f"{path}: voxels of {size!r} m cannot be")
+    for leaf in fields(MapHeader):
+        kind, value = _KINDS[str(leaf.type).split("[")[0]], getattr(header, leaf.name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise MapFileError(f"{path}: '{leaf.name}' in the header cannot be {short(value)}")
+    if not _SMALLEST_M <= header.voxel_size_m <= _LARGEST_M:
+        raise MapFileError(f"{path}: voxels of {short(header.voxel_size_m)} m cannot be")
+    if not -(1 << 63) <= header.stamp_ns < 1 << 63:
+        raise MapFileError(f"{path}: a stamp of {short(header.stamp_ns)} ns cannot be")
     return header
+
+
+_KINDS: dict[str, Any] = {"float": (int, float), "int": int, "str": str, "dict": dict}
+_SMALLEST_M, _LARGEST_M = 1e-4, 100.0
+"""Of voxels, far beyond what is of use."""
 
 
 def _parsed(text: str, what: str) -> dict[str, Any]:
     try:
         tree = json.loads(text)
-    except ValueError as error:
-        raise MapFileError(f"{what} is no JSON: {error}; {_WHAT_TO_DO}") from error
+    except (ValueError, RecursionError) as error:
+        raise MapFileError(f"{what} is no JSON: {clipped(error)}; {_WHAT_TO_DO}") from error
     if not isinstance(tree, dict):
         raise MapFileError(f"{what} is no JSON object; {_WHAT_TO_DO}")
     return tree
@@ -262,7 +277,9 @@ def _check_rows(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise MapFileError(f"{path}: the same voxel is there twice")
     for name, tensor in tensors.items():
         if name.startswith("voxel/") and (tensor.ndim == 0 or len(tensor) != len(key)):
-            raise MapFileError(f"{path}: '{name}' has {tuple(tensor.shape)[:1]} rows for {len(key)} voxels")
+            raise MapFileError(
+                f"{path}: {short(name)} has {tuple(tensor.shape)[:1]} rows for {len(key)} voxels"
+            )
 
 
 def _digest(name: str, tensor: Tensor) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from ws3d_ros.network.inputs import CHANNELS
 from ws3d_ros.network.unet import ARCHITECTURES
 from ws3d_ros.training.augment import Augmentation
 from ws3d_ros.training.loop import Schedule
+from ws3d_ros.untrusted import parse_yaml, short
 
 SHIPPED = Path(__file__).parent / "recipes"
 Tree = TypeVar("Tree")
@@ -210,13 +212,16 @@ def load_recipe(name: str, tree: type[AnyRecipe] = Recipe) -> tuple[AnyRecipe, s
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
         raise RecipeError(f"there is no recipe '{name}'; give a YAML file, or one of: {shipped}")
-    text = path.read_text()
     try:
-        recipe = _read(tree, yaml.safe_load(text) or {}, str(path))
-    except yaml.YAMLError as error:
+        content = path.read_bytes()
+        values = parse_yaml(content)
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise RecipeError(f"{path} is not YAML: {error}") from error
+    recipe = _read(tree, {} if values is None else values, str(path))
     check(recipe, str(path))
-    return recipe, text
+    return recipe, content.decode("utf-8")
 
 
 def write_recipe(recipe: Recipe | FineRecipe) -> str:
@@ -256,29 +261,33 @@ def check(recipe: Recipe | FineRecipe, where: str) -> None:
 
 def _read(tree: type[Tree], values: Any, where: str) -> Tree:
     if not isinstance(values, Mapping):
-        raise RecipeError(f"{where}: expected entries, not {values!r}")
+        raise RecipeError(f"{where}: expected entries, not {short(values)}")
     hints = get_type_hints(tree)
     taken: dict[str, Any] = {}
     for name, value in values.items():
         if name not in hints:
             near = difflib.get_close_matches(str(name), hints, n=1)
             raise RecipeError(
-                f"{where}: unknown entry '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
+                f"{where}: unknown entry {short(name)}" + (f"; did you mean '{near[0]}'?" if near else "")
             )
         kind, place = hints[name], f"{where}: {name}"
         if dataclasses.is_dataclass(kind):
             taken[name] = _read(kind, value, place)  # type: ignore[type-var,arg-type]
         elif kind in (tuple[str, ...], tuple[float, ...]):
             item, what = get_args(kind)[0], {str: "words", float: "numbers"}[get_args(kind)[0]]
-            if not isinstance(value, list) or not all(isinstance(each, item) for each in value):
-                raise RecipeError(f"{place} must be a list of {what}, not {value!r}")
+            if not isinstance(value, list) or not all(_fits(each, item) for each in value):
+                raise RecipeError(f"{place} must be a list of {what}, not {short(value)}")
             taken[name] = tuple(value)
         else:
-            value = float(value) if kind is float and type(value) is int else value
-            if type(value) is not kind:
-                raise RecipeError(f"{place} must be {kind.__name__}, not {value!r}")
+            value = float(value) if kind is float and type(value) is int and abs(value) < 1 << 53 else value
+            if not _fits(value, kind):
+                raise RecipeError(f"{place} must be {kind.__name__}, not {short(value)}")
             taken[name] = value
     try:
         return tree(**taken)
     except TypeError as error:
         raise RecipeError(f"{where}: {error}") from error
+
+
+def _fits(value: Any, kind: type) -> bool:
+    return type(value) is kind and not (isinstance(value, float) and not math.isfinite(value))
