@@ -49,6 +49,16 @@ class InputConfig:
     )
     lidars: list[str] = option(["lidar"], "Names of the LiDARs. LiDAR NAME listens to NAME/points; remap it.")
     map_frame: str = option("map", "Fixed frame of the map.")
+    odom_frame: str = option(
+        "odom", "Frame of odometry, below map_frame: where map -> odom jumps, localisation was corrected."
+    )
+    follow_jumps_m: float = option(
+        0.1,
+        "When map -> odom jumps by more than this, as far as two metres around the robot, the map follows. "
+        "0: it never does.",
+        low=0.0,
+        high=1000.0,
+    )
     robot_frame: str = option(
         "base_link",
         "Frame at the centre of the local window. Where tf does not know it, the sensor's frame.",

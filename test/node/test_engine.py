@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from small_world import ColourEncoder, pose, shot
@@ -18,6 +20,7 @@ from ws3d_ros.node.engine import Engine
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction.window import Window
+from ws3d_ros.sensors.corrections import Correction
 from ws3d_ros.sensors.ledger import Ledger
 from ws3d_ros.understood import Understood
 
@@ -101,3 +104,39 @@ def test_the_next_image_waits_until_the_network_has_read_the_last_one(
     release.set()
     first.result(30.0)
     assert engine._been_read.is_set()
+
+
+def test_names_of_before_a_jump_arrive_where_their_voxels_are(make: Make) -> None:
+    reading, release = threading.Event(), threading.Event()
+    engine, _ = make(SurfaceReader())
+    read = engine.pipeline.read
+
+    def slow(window: Window) -> Understood:
+        reading.set()
+        release.wait(30.0)
+        return read(window)
+
+    engine.pipeline.read = slow  # type: ignore[method-assign]
+    naming = engine._names.mailbox.request(engine._name)
+    assert reading.wait(30.0)
+    before = engine.copy(whole_map=True).result(30.0).window
+    T_new_old = np.eye(4)
+    T_new_old[:3, 3] = 5.02, -2.01, 0.03  # off the faces of voxels, where all planes of this world are
+    engine.correct(Correction(1, T_new_old, T_new_old, 5.4, 0.0))
+    deadline = time.monotonic() + 30.0
+    while engine.pipeline.map.moves == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    moved = engine.copy(whole_map=True).result(30.0).window
+    for end in (torch.amin, torch.amax):
+        way = end(moved.points_m, 0) - end(before.points_m, 0)
+        assert np.allclose(way, T_new_old[:3, 3], atol=0.05)
+    assert not (moved.label > 0).any()
+    release.set()
+    naming.result(30.0)
+    named = engine.copy(whole_map=True).result(30.0).window
+    assert torch.equal(named.keys, moved.keys)
+    assert (named.label > 0).float().mean() > 0.9
+    in_box = (named.points_m - torch.tensor([7.22, -2.01, 0.33])).abs().amax(1) < 0.21
+    assert in_box.any()
+    assert (named.label[in_box] == 3).float().mean() > 0.9  # its foot may be the floor's
+    assert engine.errors == 0

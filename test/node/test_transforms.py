@@ -55,12 +55,14 @@ class Listening:
         self.jumps: list[str] = []
         self.strays: list[str] = []
         self.warnings: list[tuple[str, str]] = []
+        self.kept: list[str] = []
         watch = TimeWatch(
             lambda stream, by_s: self.jumps.append(stream), lambda stream, by_s: self.strays.append(stream)
         )
         own = OwnTransforms()
         self.listener = TransformListener(
-            node, own, watch, lambda key, text: self.warnings.append((key, text))
+            *(node, own, watch, lambda key, text: self.warnings.append((key, text))),
+            lambda transform: self.kept.append(transform.child_frame_id),
         )
         self.lookup, self.links = own.lookup, own.links
 
@@ -130,3 +132,12 @@ def test_a_transform_that_is_none_is_refused_and_told(listening: Listening) -> N
     [(key, text)] = listening.warnings
     assert key == "tf base"
     assert "not finite" in text
+    assert listening.kept == []
+
+
+def test_what_moves_and_is_kept_is_passed_on(listening: Listening) -> None:
+    listening.set("map", "odom", T0, (1, 2, 3), NO_TURN)
+    listening.set("base", "camera", T0, (1, 2, 3), NO_TURN, static=True)
+    listening.set("map", "base", T0 + 3600 * SECOND, (0, 0, 0), NO_TURN)
+    listening.set("map", "odom", T0 + SECOND, (0, 0, 0), NO_TURN)
+    assert listening.kept == ["odom", "base", "odom"]

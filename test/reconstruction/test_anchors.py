@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from ws3d_ros.reconstruction.anchors import APART_M, MOST_DRIFT, START_M, Path, bend, motion_m
+from ws3d_ros.reconstruction.anchors import APART_M, START_M, Path, bend
+from ws3d_ros.sensors.corrections import motion_m
 
 
 def motion(x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw_deg: float = 0.0) -> np.ndarray:
@@ -105,13 +106,23 @@ def test_carrying_against_plain_matrices(yaw_deg: float, x: float, y: float, see
     assert np.allclose(moved[1], T[:3, :3] @ points[1] + T[:3, 3], atol=1e-9), "the end moves by all of it"
 
 
-def test_what_no_drift_explains_moves_all_that_was_seen_alike() -> None:
-    way_m, point_m = anchors(walk(10))
-    T = motion(MOST_DRIFT * (way_m[-1] - way_m[0]) + 0.1)
+@pytest.mark.parametrize(
+    ("driven", "T_new_old"),
+    [
+        (walk(10), motion(0.76)),  # of 3 m
+        ([motion(yaw_deg=10.0 * i) for i in range(30)], motion(0.1)),  # turning on the spot shifts nothing
+        (walk(4, 0.3, 0.0), motion(yaw_deg=18.0)),  # 0.31 rad on 1.2 m
+    ],
+)
+def test_what_no_drift_explains_moves_all_that_was_seen_alike(
+    driven: list[np.ndarray], T_new_old: np.ndarray
+) -> None:
+    way_m, point_m = anchors(driven)
     points = torch.rand(5, 3, dtype=torch.float64)
-    moved, normal = bend(way_m, point_m, T).carry(torch.linspace(0, 9, 5), points, points)
-    assert torch.allclose(moved, points + torch.from_numpy(T[:3, 3]))
-    assert torch.equal(normal, points)
+    moved, normal = bend(way_m, point_m, T_new_old).carry(torch.linspace(0, 9, 5), points, points)
+    R = torch.from_numpy(T_new_old[:3, :3])
+    assert torch.allclose(moved, points @ R.T + torch.from_numpy(T_new_old[:3, 3]))
+    assert torch.allclose(normal, points @ R.T)
 
 
 def test_a_robot_that_stands_has_one_anchor() -> None:

@@ -303,7 +303,8 @@ class Tracker:
         owner = objects.row_of(places.owner)
         count = np.bincount(owner, minlength=len(objects)).clip(min=1)[:, None]
         total = [np.bincount(owner, way_m[:, axis], minlength=len(objects)) for axis in range(3)]
-        objects.kinds.centroid_m[:] += np.stack(total, axis=1) / count
+        centroid_m = objects.kinds.centroid_m + np.stack(total, axis=1) / count
+        self._objects = replace(objects, kinds=replace(objects.kinds, centroid_m=centroid_m))
         self._places = places.renamed(keys)
         ends = (_middles(end.cpu().numpy(), voxel_size_m) for end in (moved.before, moved.after))
         self._explored = self._explored.carried(*map(columns_of, ends))

@@ -113,7 +113,7 @@ def look(node: Node, executor: SingleThreadedExecutor, seconds: float) -> Consul
     parameters.declare(node)
     config = parameters.read(node).inputs
     quiet = Reporter(lambda text: None)
-    ingest = Ingest(node, config, Ledger(), quiet, lambda measurement: None, lambda: None)
+    ingest = Ingest(node, config, Ledger(), quiet, lambda measurement: None, lambda: None, lambda jump: None)
     node.create_timer(LOOK_PERIOD_S, ingest.look)
     node.create_timer(POLL_PERIOD_S, ingest.poll)
     spin(executor, max(seconds, LEAST_S))

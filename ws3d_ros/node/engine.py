@@ -13,7 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -35,6 +35,7 @@ from ws3d_ros.reconstruction.map_file import SavedMap
 from ws3d_ros.reconstruction.store import POINT
 from ws3d_ros.reconstruction.voxel_map import Restored
 from ws3d_ros.reconstruction.window import Window
+from ws3d_ros.sensors.corrections import Correction
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 from ws3d_ros.sensors.ledger import Ledger
@@ -77,6 +78,7 @@ class Engine:
         self._arrived_s = 0.0
         self._to_name: deque[float] = deque(maxlen=REMEMBERED)  # when keyframes in the map arrived: without
         self._named: deque[float] = deque(maxlen=REMEMBERED)  # names, and with
+        self._corrections: deque[Correction] = deque()
         self._sight: Sight | None = None
         self._eyes: Tensor | None = None
         self._changes = 0
@@ -96,6 +98,11 @@ class Engine:
         sensor = measurement.sensor
         if self._mapping.mailbox.put(sensor, partial(self._map, measurement)):
             self._ledger.dropped(sensor, "overload")
+
+    def correct(self, correction: Correction) -> None:
+        """Localisation was corrected: the map follows, after the measurements that were offered before."""
+        self._corrections.append(correction)
+        self._mapping.mailbox.put("correction", self._follow)
 
     def publish(
         self, topic: str, listeners: int, whole_map: bool, publish: Callable[[Snapshot], None]
@@ -215,6 +222,15 @@ class Engine:
                 self._names.mailbox.put("window", self._name)
             if self.pipeline.views_due():
                 self._images.mailbox.put("views", self._look_around)
+
+    def _follow(self) -> None:
+        while self._corrections:
+            T_new_old = self._corrections.popleft().T_new_old
+            self._center_m = T_new_old[:3, :3] @ self._center_m + T_new_old[:3, 3]
+            self.pipeline.follow(T_new_old, self._center_m)
+            if self._sight is not None:
+                self._sight = replace(self._sight, T_map_sensor=T_new_old @ self._sight.T_map_sensor)
+            self._changes += 1
 
     def _apply(self, understood: Understood, words: Vocabulary, arrived_s: Sequence[float] = ()) -> None:
         """``words``: that the names in it are out of; ``arrived_s``: of the keyframes that it names."""

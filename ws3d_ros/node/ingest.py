@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
@@ -23,7 +24,8 @@ from ws3d_ros.node.codecs import Shot, stamp_ns
 from ws3d_ros.node.inputs import Input
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.time_jumps import TimeWatch
-from ws3d_ros.node.transforms import TransformListener, bare, choose_transforms
+from ws3d_ros.node.transforms import TransformListener, bare, choose_transforms, pose_of
+from ws3d_ros.sensors.corrections import Correction, Corrections
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.ledger import Ledger
 from ws3d_ros.sensors.pairing import Dropped, WaitingRoom
@@ -73,16 +75,24 @@ class Ingest:
         reporter: Reporter,
         on_measurement: Callable[[Measurement], None],
         on_time_jump: Callable[[], None],
+        on_correction: Callable[[Correction], object],
     ) -> None:
+        """``on_correction`` hears of a jump of ``map -> odom`` between the measurements before it and those
+        that are placed by it."""
         self._node = node
         self._config = config
         self._ledger = ledger
         self._reporter = reporter
         self._on_measurement = on_measurement
         self._on_time_jump = on_time_jump
+        self._on_correction = on_correction
+        self._corrections = Corrections(config.follow_jumps_m)
+        self._robot_m = np.zeros(3)
         self._watch = TimeWatch(self._jumped, self._strayed)
         self.transforms = choose_transforms(node.get_logger().info)
-        self._listener = TransformListener(node, self.transforms, self._watch, reporter.report)
+        self._listener = TransformListener(
+            node, self.transforms, self._watch, reporter.report, self._on_transform
+        )
         self._patience_s, self._polled_s = 0.0, time.monotonic()
         self._waited_s: deque[float] = deque(maxlen=20)
         self._rooms: dict[str, WaitingRoom[Arrival]] = {}
@@ -195,8 +205,8 @@ class Ingest:
         except TransformError as error:
             self._give_up(sensor, [Dropped(stamp, f"tf_{error.reason}", str(error))])
             return
-        center_m = self._robot_position(stamp, pose)
-        self._on_measurement(Measurement(sensor, content, pose, center_m, arrival.arrived_s))
+        self._robot_m = self._robot_position(stamp, pose)
+        self._on_measurement(Measurement(sensor, content, pose, self._robot_m, arrival.arrived_s))
 
     def _give_up(self, sensor: str, dropped: list[Dropped], silent: bool = False) -> None:
         for drop in dropped:
@@ -208,7 +218,18 @@ class Ingest:
     # Places -----------------------------------------------------------------------------------
 
     def _pose(self, frame: str, stamp: int) -> FloatArray:
+        newest = self._corrections.newest
+        if newest is not None and stamp < newest.stamp_ns:
+            return newest.T_map_odom @ self.transforms.lookup(self._config.odom_frame, frame, stamp)
         return self.transforms.lookup(self._config.map_frame, frame, stamp)
+
+    def _on_transform(self, transform: TransformStamped) -> None:
+        link = (bare(transform.header.frame_id), bare(transform.child_frame_id))
+        if link != (bare(self._config.map_frame), bare(self._config.odom_frame)):
+            return
+        jump = self._corrections.see(stamp_ns(transform.header), pose_of(transform), self._robot_m)
+        if jump is not None:
+            self._on_correction(jump)
 
     def _depth_in_color(self, shot: Shot, stamp: int) -> FloatArray | None:
         """``T_color_depth``, where depth is not registered: it has a calibration and a frame of its own."""
@@ -242,6 +263,7 @@ class Ingest:
             f"forgotten, the map was {'cleared' if self._config.clear_map_on_time_jump else 'kept'}",
         )
         self.transforms.clear()
+        self._corrections.clear()
         for camera in self.cameras:
             camera.restart()
         for sensor, room in self._rooms.items():

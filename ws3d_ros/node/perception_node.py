@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -34,6 +35,7 @@ from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.services import Services
 from ws3d_ros.node.status import Health, diagnostics_message, status_message
 from ws3d_ros.pipeline import Pipeline
+from ws3d_ros.sensors.corrections import Correction
 from ws3d_ros.sensors.ledger import Count, Ledger
 
 LOOK_PERIOD_S = 1.0
@@ -162,7 +164,8 @@ class PerceptionNode(LifecycleNode):
         core, config = self._core, self._core.config
         result = super().on_activate(state)
         ingest = Ingest(
-            self, config.inputs, core.ledger, core.reporter, core.engine.offer, self._on_time_jump
+            *(self, config.inputs, core.ledger, core.reporter, core.engine.offer),
+            *(self._on_time_jump, self._on_correction),
         )
         examiner = doctor.Doctor(self, ingest, config.inputs, core.reporter, core.engine.survive)
         timers = [
@@ -267,6 +270,15 @@ class PerceptionNode(LifecycleNode):
         self._core.engine.forget_waiting("time_jump")
         if self._core.config.inputs.clear_map_on_time_jump:
             self._core.engine.clear_map()
+
+    def _on_correction(self, correction: Correction) -> None:
+        assert self._core is not None
+        inputs, turn_deg = self._core.config.inputs, np.degrees(correction.turn_rad)
+        self.get_logger().info(
+            f"{inputs.map_frame} -> {inputs.odom_frame} jumped by {correction.shift_m:.2f} m and "
+            f"{turn_deg:.1f} degrees: the map follows"
+        )
+        self._core.engine.correct(correction)
 
     def _on_parameters(self, changed: Sequence[Parameter[Any]]) -> None:
         if self._core is not None and any(parameter.name in parameters.SETTINGS for parameter in changed):

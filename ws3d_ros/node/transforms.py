@@ -69,15 +69,22 @@ class TransformListener:
     """
 
     def __init__(
-        self, node: Node, transforms: Transforms, watch: TimeWatch, warn: Callable[[str, str], object]
+        self,
+        node: Node,
+        transforms: Transforms,
+        watch: TimeWatch,
+        warn: Callable[[str, str], object],
+        on_moving: Callable[[TransformStamped], object],
     ) -> None:
         """
         Args:
             transforms: what is fed.
             watch: is shown the stamps, and says which to believe.
             warn: is told, with a key, about transforms that are refused.
+            on_moving: hears those from ``/tf`` that were kept.
         """
         self._node = node
+        self._on_moving = on_moving
         self._transforms = transforms
         self._watch = watch
         self._warn = warn
@@ -100,18 +107,20 @@ class TransformListener:
                     f"a transform to '{child}' on /tf has no stamp and was not used: its publisher must "
                     "fill it in",
                 )
-            elif self._watch.see(f"tf of '{child}'", stamp_ns):
-                self._keep(transform, static=False)
+            elif self._watch.see(f"tf of '{child}'", stamp_ns) and self._keep(transform, static=False):
+                self._on_moving(transform)
 
     def on_static(self, message: TFMessage) -> None:
         for transform in message.transforms:
             self._keep(transform, static=True)
 
-    def _keep(self, transform: TransformStamped, static: bool) -> None:
+    def _keep(self, transform: TransformStamped, static: bool) -> bool:
         try:
             self._transforms.keep(transform, static)
         except TransformError as error:
             self._warn(f"tf {bare(transform.child_frame_id)}", str(error))
+            return False
+        return True
 
 
 class OwnTransforms:
@@ -151,8 +160,7 @@ class Tf2Transforms:
             raise TransformError("disconnected", str(error)) from error
         except tf2_ros.ExtrapolationException as error:
             raise TransformError(self._extrapolation(target, source, stamp_ns), str(error)) from error
-        t, q = found.transform.translation, found.transform.rotation
-        return pose_matrix((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+        return pose_of(found)
 
     def _extrapolation(self, target: str, source: str, stamp_ns: int) -> str:
         """On which side of its memory tf2 would have to extrapolate."""
@@ -185,6 +193,12 @@ class Tf2Transforms:
 def bare(frame: str) -> str:
     """A frame's name as tf2 knows it: without the leading slash of ROS 1."""
     return frame.lstrip("/")
+
+
+def pose_of(message: TransformStamped) -> FloatArray:
+    """(4, 4) float64, child points to parent points."""
+    t, q = message.transform.translation, message.transform.rotation
+    return pose_matrix((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 
 
 def _stamp_ns(transform: TransformStamped) -> int:

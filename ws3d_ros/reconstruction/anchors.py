@@ -16,6 +16,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from ws3d_ros.sensors.corrections import motion_m, shift_and_turn
 from ws3d_ros.sensors.frame import FloatArray
 
 APART_M = 0.25
@@ -23,7 +24,8 @@ APART_M = 0.25
 START_M = 1.0
 """Every stretch begins here, so that the way of a voxel tells a stretch's first evidence from older, at 0."""
 MOST_DRIFT = 0.25
-"""A correction of more than this share of the way is no drift: the robot was somewhere else all the time."""
+"""A shift by more than this share of the metres driven, or a turn by as many radians a metre of way, is no
+drift: the robot was somewhere else all the time, and all of the stretch moves alike."""
 
 
 class Path:
@@ -43,7 +45,7 @@ class Path:
         """A measurement was made at this pose (4, 4).
 
         Returns:
-            how far the robot went, from ``START_M`` on; turning counts, see :func:`motion_m`.
+            how far the robot went, from ``START_M`` on; turning counts, see ``motion_m``.
         """
         if self._sensor is None:
             self._sensor, self._last = sensor, T_map_sensor
@@ -105,8 +107,10 @@ def bend(way_m: FloatArray, point_m: FloatArray, T_new_old: FloatArray) -> Bend:
     """
     turn = Rotation.from_matrix(T_new_old[:3, :3]).as_rotvec()
     end = T_new_old[:3, :3] @ point_m[-1] + T_new_old[:3, 3]
+    shift_m, turn_rad = shift_and_turn(T_new_old, point_m[-1])
+    driven_m = float(np.linalg.norm(np.diff(point_m, axis=0), axis=1).sum())
     length = way_m[-1] - way_m[0]
-    if motion_m(T_new_old, point_m[-1]) >= MOST_DRIFT * length:
+    if shift_m >= MOST_DRIFT * driven_m or turn_rad >= MOST_DRIFT * length:
         whole = point_m @ T_new_old[:3, :3].T + T_new_old[:3, 3]
         return Bend(way_m, np.ones(len(way_m)), point_m, whole, turn)
     share = (way_m - way_m[0]) / length
@@ -114,18 +118,6 @@ def bend(way_m: FloatArray, point_m: FloatArray, T_new_old: FloatArray) -> Bend:
     steps = halfway.apply(np.diff(point_m, axis=0))
     bent = point_m[0] + np.concatenate([np.zeros((1, 3)), steps.cumsum(axis=0)])
     return Bend(way_m, share, point_m, bent + share[:, None] * (end - bent[-1]), turn)
-
-
-def motion_m(T_new_old: FloatArray, point_m: FloatArray) -> float:
-    """How far a motion (4, 4) of the map's frame moves what is within two metres of a point (3,), at most."""
-    shift, turn_rad = shift_and_turn(T_new_old, point_m)
-    return shift + 2.0 * turn_rad
-
-
-def shift_and_turn(T_new_old: FloatArray, point_m: FloatArray) -> tuple[float, float]:
-    """Metres by which a motion moves a point (3,), and its turn in radians."""
-    shift = T_new_old[:3, :3] @ point_m + T_new_old[:3, 3] - point_m
-    return float(np.linalg.norm(shift)), float(Rotation.from_matrix(T_new_old[:3, :3]).magnitude())
 
 
 def _interpolated(x: Tensor, grid: Tensor, values: Tensor) -> Tensor:
