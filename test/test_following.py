@@ -85,7 +85,7 @@ def test_the_map_is_as_if_there_had_been_no_drift(followed: Driven, truth: cKDTr
     """Within a voxel, 5 cm; without following, two fifths of it are not."""
     with_, without = (
         off_m(followed[0].map.everything(), truth),
-        off_m(drive(follow=False)[0].map.everything(), truth),
+        off_m(not_following(), truth),
     )
     assert (with_ < 0.05).mean() > 0.98
     assert (without < 0.05).mean() < 0.7
