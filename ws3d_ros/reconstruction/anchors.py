@@ -2,9 +2,9 @@
 
 Between two corrections of ``map -> odom`` odometry drifts, and the map bends with it. A correction says by
 how much at the end of that *stretch*, and nothing else: what was seen there moves by all of it, what was seen
-at its beginning stays, and in between the way of the robot is bent (as in trajectory bending, Dubbelman,
-Hansen and Browning, ICRA 2012): the turn is shared out evenly over the way, positions follow from it, and
-what is then missing of the shift is shared out as well.
+at its beginning stays, and in between the way of the robot is bent (trajectory bending, Dubbelman et al.,
+ICRA 2012): the turn is shared out evenly over the way, positions follow from it, and what is then
+missing of the shift is shared out as well.
 """
 
 from __future__ import annotations

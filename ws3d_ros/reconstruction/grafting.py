@@ -112,13 +112,14 @@ def bend(
     rows = (way_m >= START_M / 2).nonzero()[:, 0]
     before = after = store.rows["key"][rows]
     if by is not None and len(rows):
-        old = columns(store, rows)
-        state = old["state"]
+        taken = columns(store, rows)
+        state = taken["state"]
         point, normal = by.carry(way_m[rows], state[:, column.POINT], state[:, column.NORMAL])
-        new = placed({**old, "before": before}, point, normal, voxel_size_m)
-        before, after = new.pop("before"), new["key"]
+        taken = placed({**taken, "before": before}, point, normal, voxel_size_m)
+        before, after = taken.pop("before"), taken["key"]
         store.remove(rows)
-        take_in(store, grouped(new), near, stamp_ns)
+        taken = grouped(taken)  # the same name: two copies of a large map are enough
+        take_in(store, taken, near, stamp_ns)
     store.rows["way_m"].zero_()
     changed = (before != after).nonzero()[:, 0]
     before, order = before[changed].sort()

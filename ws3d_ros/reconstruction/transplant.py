@@ -51,8 +51,10 @@ def placed(columns: Columns, point_m: Tensor, normal: Tensor, voxel_size_m: floa
     # Of the rounded centroid: a map's voxels hold the points that fall into them.
     cells = (state[:, column.POINT] / voxel_size_m).floor()
     inside = ((cells >= -COORDINATE_LIMIT) & (cells < COORDINATE_LIMIT)).all(dim=1)
-    there = {name: values[inside] for name, values in columns.items()}
-    return {**there, "state": state[inside], "key": pack_keys(cells[inside])}
+    there = {**columns, "state": state}
+    if not bool(inside.all()):  # copying wide columns is what takes the time here
+        there, cells = {name: values[inside] for name, values in there.items()}, cells[inside]
+    return {**there, "key": pack_keys(cells)}
 
 
 def grouped(columns: Columns) -> dict[str, Tensor]:
