@@ -26,7 +26,7 @@ from nav2_layers import FREE, LETHAL, UNSEEN, Observation, ObstacleLayer, keep_o
 from std_msgs.msg import Header
 
 from ws3d_ros.cli.map import load_pipeline, read
-from ws3d_ros.config import Config
+from ws3d_ros.config import Config, InputConfig
 from ws3d_ros.node.outputs import palette
 from ws3d_ros.node.planners import cloud_from, mask_message
 from ws3d_ros.node.snapshot import Sight
@@ -70,7 +70,7 @@ def drive(pipeline: Pipeline, recording: Path) -> tuple[ObstacleLayer, list[Floa
     layer = ObstacleLayer((low[0], low[1]), (cells[0], cells[1]), 0.05, heights)
     path_m: list[FloatArray] = []
     shown_ns = 0
-    for measurement in read(recording, EVERY).measurements:
+    for measurement in read(recording, EVERY, InputConfig()).measurements:
         pipeline.take(measurement)
         if isinstance(measurement, Frame):
             path_m.append(measurement.T_map_camera[:3, 3])
@@ -82,7 +82,9 @@ def drive(pipeline: Pipeline, recording: Path) -> tuple[ObstacleLayer, list[Floa
 
 def extent(recording: Path) -> tuple[FloatArray, FloatArray]:
     """Corners of the ground that the recording's sensors may see: around where they were."""
-    places = np.array([pose_of(measurement)[:2, 3] for measurement in read(recording, EVERY).measurements])
+    places = np.array(
+        [pose_of(measurement)[:2, 3] for measurement in read(recording, EVERY, InputConfig()).measurements]
+    )
     return places.min(0) - 6.0, places.max(0) + 6.0
 
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from plyfile import PlyData
+from small_world import pose, shot
 from typer.testing import CliRunner, Result
 
 from ws3d_ros.cli.main import app
+from ws3d_ros.cli.map import Recording, map_all
+from ws3d_ros.config import from_mapping
+from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction.map_file import load_map
 from ws3d_ros.sensors.cloud_file import read_cloud
+from ws3d_ros.sensors.corrections import Correction
+from ws3d_ros.sensors.frame import Frame
 
 GOLDEN = Path(__file__).parents[1] / "reconstruction" / "golden_v1.ws3d"
 COUNT = 60
@@ -94,3 +104,25 @@ def test_what_cannot_be_mapped_is_said(tmp_path: Path) -> None:
         result = ws3d("map", *arguments, "--no-image-features", "--no-student")
         assert result.exit_code == 2
         assert match in " ".join(result.output.split())
+
+
+def test_a_recording_is_followed_where_localisation_jumps() -> None:
+    config = from_mapping({"map.carving": False})
+    pipeline = Pipeline(config, None, Vocabulary.of(["floor"]), torch.device("cpu"))
+    T_new_old = np.eye(4)
+    T_new_old[:2, 3] = 0.52, 0.31
+    recording = Recording(iter(()), 1.0)
+
+    def measurements() -> Iterator[Frame]:
+        yield shot(pose(), 1)
+        recording.jumps.append(Correction(2, T_new_old, T_new_old, 0.6, 0.0))
+        yield shot(pose(), 2)
+
+    map_all(pipeline, replace(recording, measurements=measurements()))
+    assert not recording.jumps
+    alone = Pipeline(config, None, Vocabulary.of(["floor"]), torch.device("cpu"))
+    alone.integrate(shot(pose(), 1))
+    before, after = alone.map.everything().points_m, pipeline.map.everything().points_m
+    far = after[:, 0] > 3.3  # the wall of the first, moved; that of the second is at 3
+    assert far.any()
+    assert torch.isclose(after[:, 0].max(), before[:, 0].max() + 0.52, atol=1e-3)

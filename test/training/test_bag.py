@@ -193,3 +193,25 @@ def test_the_recording_that_ships_agrees_with_its_truth() -> None:
     # It gives 0.9995 and 0.85 (the sweep sees what the camera never saw); 10 cm off along each axis, 0.1.
     assert np.mean(shares[Frame]) > 0.98
     assert np.mean(shares[Scan]) > 0.75
+
+
+def test_jumps_of_localisation_are_told_and_measurements_placed_by_them(tmp_path: Path) -> None:
+    """map -> odom creeps until second 2 and is 0.5 m from 2.2 on: what is between is placed by that."""
+    points = np.array([[1.0, 2.0, 3.0]])
+    jump = [
+        ("/tf", s, link("map", "odom", 0.02 * s if s < 2.1 else 0.5, s)) for s in (1.0, 1.5, 2.0, 2.2, 3.0)
+    ]
+    base = [("/tf", s, link("odom", "base", s, s)) for s in (1.0, 2.0, 3.0)]
+    sits = [("/tf_static", 0.5, link("base", "lidar", 0.25, 0.5))]
+    sweeps = [("/points", s, cloud(points, s)) for s in (1.2, 1.4, 2.1, 2.6)]
+    path = write(tmp_path / "bag", [*jump, *base, *sits, *sweeps])
+    for tolerance_m, shifts in ((0.1, (0.024, 0.028, 0.5, 0.5)), (0.0, (0.024, 0.028, 0.27, 0.5))):
+        bag = Bag(path, follow_jumps_m=tolerance_m)
+        for _ in range(2):  # it may be read again
+            told = []
+            for scan, stamp_s, x in zip(bag.measurements(), (1.2, 1.4, 2.1, 2.6), shifts, strict=True):
+                assert isinstance(scan, Scan)
+                assert scan.T_map_lidar[0, 3] == pytest.approx(stamp_s + 0.25 + x, abs=1e-6)
+                told.append([correction.shift_m for correction in bag.jumps])
+                bag.jumps.clear()
+            assert told == ([[], [], [pytest.approx(0.46)], []] if tolerance_m else [[], [], [], []])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ws3d_ros.cli.export import draw
-from ws3d_ros.config import Config, ConfigError, from_mapping
+from ws3d_ros.config import Config, ConfigError, InputConfig, from_mapping
 from ws3d_ros.language.choose import choose_encoder
 from ws3d_ros.language.encoder import EncoderError
 from ws3d_ros.language.vocabulary import Vocabulary, VocabularyError
@@ -24,7 +25,8 @@ from ws3d_ros.network.choose import NetworkError, choose_network, voxel_size_war
 from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction.map_file import SUFFIX, MapFileError, save_map
 from ws3d_ros.saved_maps import checkpoint_digest, snapshot
-from ws3d_ros.sensors.frame import Frame, Scan
+from ws3d_ros.sensors.corrections import Correction
+from ws3d_ros.sensors.frame import FloatArray, Frame, Scan
 from ws3d_ros.training.datasets.bag import Bag
 from ws3d_ros.training.datasets.bag_topics import BagError
 from ws3d_ros.training.datasets.files import DatasetError
@@ -94,7 +96,7 @@ def map_recording(
         if out.suffix != SUFFIX:
             raise MapFileError(f"{out}: a map's name ends in {SUFFIX}")
         config = from_mapping({name: value for name, value in asked.items() if value is not None})
-        source = read(recording, every)
+        source = read(recording, every, config.inputs)
         pipeline = load_pipeline(config)
         begun = time.monotonic()
         map_all(pipeline, source)
@@ -121,13 +123,17 @@ def map_recording(
 
 @dataclass(frozen=True)
 class Recording:
-    """Measurements in the order of their time, and how long they take."""
+    """Measurements in the order of their time, and how long they take.
+
+    ``jumps`` of localisation are those that came before the measurement that was taken last, see ``Bag``.
+    """
 
     measurements: Iterator[Frame | Scan]
     duration_s: float
+    jumps: deque[Correction] = field(default_factory=deque)
 
 
-def read(path: Path, every: int) -> Recording:
+def read(path: Path, every: int, inputs: InputConfig) -> Recording:
     """Every ``every``-th frame of a recording, and all its sweeps.
 
     Raises:
@@ -142,8 +148,8 @@ def read(path: Path, every: int) -> Recording:
     if path.is_dir() and not any(path.glob("*.mcap")) and not any(path.glob("*.db3")):
         rgbd = RgbdFolder.open(path)
         return Recording(rgbd.frames(every), (rgbd.shots[-1].stamp_ns - rgbd.shots[0].stamp_ns) / 1e9)
-    bag = Bag(path)
-    return Recording(thinned(bag.measurements(), every), bag.topics.duration_s)
+    bag = Bag(path, odom_frame=inputs.odom_frame, follow_jumps_m=inputs.follow_jumps_m)
+    return Recording(thinned(bag.measurements(), every), bag.topics.duration_s, bag.jumps)
 
 
 def thinned(measurements: Iterator[Frame | Scan], every: int) -> Iterator[Frame | Scan]:
@@ -181,11 +187,19 @@ def map_all(pipeline: Pipeline, recording: Recording, after_each: Callable[[], N
         begun_ns: int | None = None
         for measurement in recording.measurements:
             begun_ns = measurement.stamp_ns if begun_ns is None else begun_ns
+            while recording.jumps:
+                pipeline.follow(recording.jumps.popleft().T_new_old, position(measurement))
             pipeline.take(measurement)
             if after_each is not None:
                 after_each()
             progress.update(task, completed=(measurement.stamp_ns - begun_ns) / 1e9)
         progress.update(task, completed=recording.duration_s)
+
+
+def position(measurement: Frame | Scan) -> FloatArray:
+    """(3,) of the sensor in the map."""
+    pose = measurement.T_map_camera if isinstance(measurement, Frame) else measurement.T_map_lidar
+    return pose[:3, 3]
 
 
 def name_all(pipeline: Pipeline) -> None:

@@ -141,7 +141,7 @@ def show_map(viewer: Viewer, saved: SavedMap) -> None:
 def map_while_shown(viewer: Viewer, recording: Path, vocabulary: str | None, every: int) -> SavedMap:
     """The map of a recording, shown while it grows."""
     config = from_mapping({} if vocabulary is None else {"semantics.vocabulary": vocabulary})
-    source = read(recording, every)
+    source = read(recording, every, config.inputs)
     pipeline = load_pipeline(config)
 
     def show() -> None:

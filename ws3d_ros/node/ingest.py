@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from ws3d_ros.node.codecs import Shot, stamp_ns
 from ws3d_ros.node.inputs import Input
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.time_jumps import TimeWatch
-from ws3d_ros.node.transforms import TransformListener, bare, choose_transforms, pose_of
+from ws3d_ros.node.transforms import TransformListener, bare, choose_transforms
 from ws3d_ros.sensors.corrections import Correction, Corrections
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.ledger import Ledger
@@ -224,12 +225,16 @@ class Ingest:
         return self.transforms.lookup(self._config.map_frame, frame, stamp)
 
     def _on_transform(self, transform: TransformStamped) -> None:
-        link = (bare(transform.header.frame_id), bare(transform.child_frame_id))
-        if link != (bare(self._config.map_frame), bare(self._config.odom_frame)):
+        """A link moved; of ``map -> odom`` what the buffer made of it is looked at."""
+        link = bare(transform.header.frame_id), bare(transform.child_frame_id)
+        ours = self._config.map_frame, self._config.odom_frame
+        if link != tuple(map(bare, ours)):
             return
-        jump = self._corrections.see(stamp_ns(transform.header), pose_of(transform), self._robot_m)
-        if jump is not None:
-            self._on_correction(jump)
+        stamp = stamp_ns(transform.header)
+        with suppress(TransformError):
+            jump = self._corrections.see(stamp, self.transforms.lookup(*ours, stamp), self._robot_m)
+            if jump is not None:
+                self._on_correction(jump)
 
     def _depth_in_color(self, shot: Shot, stamp: int) -> FloatArray | None:
         """``T_color_depth``, where depth is not registered: it has a calibration and a frame of its own."""

@@ -160,7 +160,8 @@ class Tf2Transforms:
             raise TransformError("disconnected", str(error)) from error
         except tf2_ros.ExtrapolationException as error:
             raise TransformError(self._extrapolation(target, source, stamp_ns), str(error)) from error
-        return pose_of(found)
+        t, q = found.transform.translation, found.transform.rotation
+        return pose_matrix((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 
     def _extrapolation(self, target: str, source: str, stamp_ns: int) -> str:
         """On which side of its memory tf2 would have to extrapolate."""
@@ -193,12 +194,6 @@ class Tf2Transforms:
 def bare(frame: str) -> str:
     """A frame's name as tf2 knows it: without the leading slash of ROS 1."""
     return frame.lstrip("/")
-
-
-def pose_of(message: TransformStamped) -> FloatArray:
-    """(4, 4) float64, child points to parent points."""
-    t, q = message.transform.translation, message.transform.rotation
-    return pose_matrix((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
 
 
 def _stamp_ns(transform: TransformStamped) -> int:

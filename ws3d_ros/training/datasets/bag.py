@@ -5,7 +5,9 @@ What the node does while a robot drives, off line: nothing waits and no frame is
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +17,27 @@ from rosbags.highlevel import AnyReader
 
 from ws3d_ros.sensors.camera import CameraInfo, CameraModel
 from ws3d_ros.sensors.cloud import decode_cloud
+from ws3d_ros.sensors.corrections import Correction, Corrections
 from ws3d_ros.sensors.depth import decode_compressed_depth, decode_depth, register_depth
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray, Frame, Pinhole, Scan
 from ws3d_ros.sensors.image import decode_compressed_image, decode_image
 from ws3d_ros.sensors.ledger import Ledger
 from ws3d_ros.sensors.pairing import Pair, Paired, Pairer
+from ws3d_ros.sensors.transforms import TransformError
 from ws3d_ros.training.datasets.bag_topics import (
     COMPRESSED,
     BagError,
     BagTopics,
     bare,
     base_name,
+    buffered,
     find_topics,
     messages_of,
     open_bag,
+    read_transforms,
     stamp_ns,
-    transform_buffer,
+    stamps_of,
 )
 from ws3d_ros.training.datasets.rgbd_folder import seen_by
 
@@ -46,19 +52,32 @@ class Bag:
     Attributes:
         topics: which topics they are.
         ledger: what became of each measurement so far; those without a pose are dropped as ``tf_…``.
+        jumps: of ``map -> odom``, to be taken out by who follows them: those that came before the last
+            measurement that was given. Measurements are placed as in the node.
 
     Raises:
         BagError: when there is no bag, or its topics need a choice (see ``find_topics``).
     """
 
-    def __init__(self, path: str | Path, topics: BagTopics | None = None, depth_scale: float = 0.001) -> None:
-        """``depth_scale``: metres for one unit of 16-bit depth."""
+    def __init__(
+        self,
+        path: str | Path,
+        topics: BagTopics | None = None,
+        depth_scale: float = 0.001,
+        odom_frame: str = "odom",
+        follow_jumps_m: float = 0.0,
+    ) -> None:
+        """``depth_scale``: metres for one unit of 16-bit depth; the rest as in the settings ``inputs``."""
         self._path = Path(path)
         self.topics = topics or find_topics(self._path)
         self.ledger = Ledger()
-        self._depth_scale = depth_scale
+        self._depth_scale, self._odom_frame = depth_scale, odom_frame
+        self._corrections, self.jumps = Corrections(follow_jumps_m), deque[Correction]()
+        self._robot_m = np.zeros(3)
         with open_bag(self._path) as reader:
-            self._transforms = transform_buffer(reader)
+            transforms = read_transforms(reader)
+            self._transforms = buffered(transforms)
+            self._map_odom_ns = stamps_of(transforms, self.topics.map_frame, odom_frame)
             infos = (self.topics.color_info, self.topics.depth_info)
             self._infos = {topic: _first_info(reader, topic) for topic in infos if topic is not None}
 
@@ -69,6 +88,9 @@ class Bag:
             BagError: when nothing could be used; the message says why.
         """
         count = 0
+        self._coming_ns, self._seen_ns = deque(self._map_odom_ns), 0
+        self._corrections.clear()
+        self.jumps.clear()
         with open_bag(self._path) as reader:
             for sensor, stamp, what in self._paired(reader):
                 try:
@@ -109,13 +131,28 @@ class Bag:
         for pair in paired.pairs:
             yield CAMERA, pair.stamp_ns, pair
 
+    def _pose(self, frame: str, stamp: int) -> FloatArray:
+        while self._coming_ns and self._seen_ns < stamp:  # up to the first that is not older
+            self._seen_ns = self._coming_ns.popleft()
+            with suppress(TransformError):  # one that was none, and left out
+                T_map_odom = self._transforms.lookup(self.topics.map_frame, self._odom_frame, self._seen_ns)
+                jump = self._corrections.see(self._seen_ns, T_map_odom, self._robot_m)
+                self.jumps.extend([] if jump is None else [jump])
+        newest = self._corrections.newest
+        if newest is not None and stamp < newest.stamp_ns:
+            pose = newest.T_map_odom @ self._transforms.lookup(self._odom_frame, frame, stamp)
+        else:
+            pose = self._transforms.lookup(self.topics.map_frame, frame, stamp)
+        self._robot_m = pose[:3, 3]
+        return pose
+
     def _scan(self, stamp: int, message: Any) -> Scan:
         points, intensity = decode_cloud(
             [(field.name, field.offset, field.datatype, field.count) for field in message.fields],
             *(message.height, message.width, message.point_step, message.row_step),
             *(bool(message.is_bigendian), message.data),
         )
-        pose = self._transforms.lookup(self.topics.map_frame, bare(message.header.frame_id), stamp)
+        pose = self._pose(bare(message.header.frame_id), stamp)
         kept = None if intensity is None else torch.from_numpy(intensity)
         return Scan(stamp, torch.from_numpy(points), pose, kept, LIDAR)
 
@@ -139,7 +176,7 @@ class Bag:
         return Frame(
             stamp,
             camera,
-            self._transforms.lookup(self.topics.map_frame, frame, stamp),
+            self._pose(frame, stamp),
             None if color is None else torch.from_numpy(np.ascontiguousarray(color)),
             None if depth_m is None else torch.from_numpy(np.ascontiguousarray(depth_m)),
             CAMERA,

@@ -183,20 +183,25 @@ def read_transforms(reader: AnyReader) -> list[tuple[bool, Any]]:
     ]
 
 
-def transform_buffer(reader: AnyReader) -> TransformBuffer:
-    """All transforms of a bag, for look-ups at any time of it."""
-    return buffered(read_transforms(reader))
-
-
 def buffered(transforms: list[tuple[bool, Any]]) -> TransformBuffer:
     """The transforms that :func:`read_transforms` gives; those that are no transforms are left out."""
     buffer = TransformBuffer(cache_s=1e9)  # all of the bag
     for static, each in transforms:
         t, q = each.transform.translation, each.transform.rotation
-        link = bare(each.header.frame_id), bare(each.child_frame_id)
+        place, turn = (t.x, t.y, t.z), (q.x, q.y, q.z, q.w)
         with suppress(TransformError):
-            buffer.set(*link, stamp_ns(each.header), (t.x, t.y, t.z), (q.x, q.y, q.z, q.w), static=static)
+            buffer.set(*_link(each), stamp_ns(each.header), place, turn, static=static)
     return buffer
+
+
+def stamps_of(transforms: list[tuple[bool, Any]], parent: str, child: str) -> list[int]:
+    """When a moving link was published, ns, ascending."""
+    mine = (each for static, each in transforms if not static and _link(each) == (parent, child))
+    return sorted({stamp_ns(each.header) for each in mine})
+
+
+def _link(transform: Any) -> tuple[str, str]:
+    return bare(transform.header.frame_id), bare(transform.child_frame_id)
 
 
 def root_frame(transforms: list[tuple[bool, Any]]) -> str:
