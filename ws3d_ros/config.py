@@ -123,6 +123,9 @@ class SemanticsConfig:
     vocabulary: str = option(
         "indoor", "Name of a vocabulary of the package, or path of a YAML file, or words with commas."
     )
+    vocabulary_folder: str = option(
+        "~/.ros/ws3d_vocabularies", "Where the YAML files are that ~/set_vocabulary may name."
+    )
     device: str = option("auto", "Where tensors live.", choices=("auto", "cpu", "cuda"))
     feature_channels: int = option(
         64,

@@ -204,30 +204,40 @@ def _usable(saved: SavedMap) -> tuple[dict[str, Tensor], int]:
         dims = 2 if name in _WIDE else 1
         right = name not in _KNOWN or (
             values.ndim == dims
-            and values.is_floating_point() == (name not in _WHOLE)
+            and values.is_floating_point() == _KNOWN[name].is_floating_point
             and (name != "state" or values.shape[1] == column.LOG_ODDS + 1)
         )
         if not right:
             raise MapFileError(f"the map's column {name} cannot be {values.dtype} {tuple(values.shape)}")
     columns, key = dict(saved.voxel), saved.voxel["key"]
+    for name in {"label", "instance"} & columns.keys():
+        columns[name] = columns[name].long().clamp(0, torch.iinfo(_KNOWN[name]).max)
+    columns |= {name: columns[name].to(kind) for name, kind in _KNOWN.items() if name in columns}
     farthest_m = COORDINATE_LIMIT * saved.header.voxel_size_m
     good = pack_keys(unpack_keys(key)) == key
     good &= (columns["state"][:, column.POINT].abs() <= farthest_m).all(dim=1)
     good &= (columns["state"][:, [column.WEIGHT, column.COLOR_WEIGHT]] >= 0).all(dim=1)
-    for name in _KNOWN & columns.keys() - _WHOLE:
+    for name in _KNOWN.keys() & columns.keys():
         good &= columns[name].isfinite().reshape(len(key), -1).all(dim=1)
     if "confidence" in columns:
         columns["confidence"] = columns["confidence"].clamp(0.0, 1.0)
-    for name in {"label", "instance"} & columns.keys():
-        columns[name] = columns[name].clamp(min=0)
     if not bool(good.all()):
         columns = {name: values[good] for name, values in columns.items()}
     return columns, int((~good).sum())
 
 
 _WIDE = {"state", "feature", "embedding"}
-_WHOLE = {"key", "seen_ns", "label", "instance"}
-_KNOWN = _WIDE | _WHOLE | {"feature_weight", "confidence"}
+_KNOWN = {
+    "key": torch.int64,
+    "state": torch.float32,
+    "seen_ns": torch.int64,
+    "feature": torch.float16,
+    "feature_weight": torch.float32,
+    "embedding": torch.float16,
+    "label": torch.int16,
+    "confidence": torch.float16,
+    "instance": torch.int32,
+}
 
 
 def _fit_features(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,3 +37,36 @@ def parse_yaml(content: bytes) -> Any:
         raise ValueError("it is nested too deep") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(clipped(error)) from error
+
+
+def path_below(folder: str | Path, name: str, what: str, suffix: str = "") -> Path:
+    """Where a file that a request names is, which is below the folder whatever the name says.
+
+    Args:
+        what: the file is, for messages.
+        suffix: added if the name lacks it.
+
+    Raises:
+        ValueError: for an absolute name, one with ``..`` or hidden parts, one that no file can have, or one
+            that a symbolic link leads out of the folder.
+    """
+    parts = Path(name).parts
+    if (
+        not parts
+        or not name.isprintable()
+        or Path(name).is_absolute()
+        or any(p.startswith(".") for p in parts)
+    ):
+        raise ValueError(
+            f"{short(name)} is no name for a {what}: give one such as home or floor2/kitchen, without a "
+            f"leading slash and without parts that begin with a dot; it is a file below {folder}"
+        )
+    root = Path(folder).expanduser().resolve()
+    path = root / (name if name.endswith(suffix) else name + suffix)
+    try:
+        inside = path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError) as error:  # links in a circle, names that are too long
+        raise ValueError(f"{short(name)} is no name for a {what} below {folder}: {clipped(error)}") from error
+    if not inside:
+        raise ValueError(f"{short(name)} leads out of {root} by a symbolic link")
+    return path

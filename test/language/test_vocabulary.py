@@ -165,3 +165,17 @@ def test_the_configuration_is_found_in_an_ament_prefix(
     monkeypatch.setenv("AMENT_PREFIX_PATH", "")
     with pytest.raises(FileNotFoundError, match="none"):
         resources.config_folder()
+
+
+def test_files_named_by_a_request_lie_below_their_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    folder.mkdir()
+    (folder / "home.yaml").write_text("entries: [mug]")
+    (tmp_path / "secret.yaml").write_text("entries: [password]")
+    (folder / "link.yaml").symlink_to(tmp_path / "secret.yaml")
+    assert Vocabulary.load("home.yaml", str(folder)).names == ("mug",)
+    for name in (str(tmp_path / "secret.yaml"), "../secret.yaml", "link.yaml", "~/secret.yaml"):
+        with pytest.raises(VocabularyError, match=r"no name for a vocabulary|leads out|cannot read") as raised:
+            Vocabulary.load(name, str(folder))
+        assert "password" not in str(raised.value)
+    assert Vocabulary.load(str(tmp_path / "secret.yaml")).names == ("password",)

@@ -92,7 +92,13 @@ def test_words_and_parameters_at_run_time(robot: Robot, node: NodeProcess) -> No
     assert answer.success, answer.message
     robot.wait(lambda: "road" in robot.newest("vocabulary").names, "the packaged words")
 
-    for bad, part in [(["mug", "Mug"], "already"), ([], "no words"), (["nowhere.yaml"], "nowhere.yaml")]:
+    refused = [
+        (["mug", "Mug"], "already"),
+        ([], "no words"),
+        (["nowhere.yaml"], "nowhere.yaml"),
+        (["/etc/netplan/50-cloud-init.yaml"], "no name for a vocabulary"),
+    ]
+    for bad, part in refused:
         answer = robot.call(SetVocabulary, "set_vocabulary", SetVocabulary.Request(vocabulary=bad))
         assert not answer.success
         assert part in answer.message

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ws3d_ros.resources import config_folder
-from ws3d_ros.untrusted import clipped, parse_yaml, short
+from ws3d_ros.untrusted import clipped, parse_yaml, path_below, short
 
 ROLES = ("obstacle", "traversable", "target", "ignore")
 COST_OF_ROLE = {"obstacle": 1.0, "traversable": 0.0, "target": 1.0, "ignore": 0.0}
@@ -52,12 +52,13 @@ class Vocabulary:
         return len(self.names)
 
     @staticmethod
-    def load(spec: str) -> Vocabulary:
+    def load(spec: str, folder: str | None = None) -> Vocabulary:
         """A vocabulary by the name of a shipped one, by the path of a YAML file, or from its words.
 
         Args:
             spec: ``"indoor"``; ``"my_home.yaml"``; or ``"chair, table, coffee mug"``. A single word
                 that is neither a shipped name nor a file is a vocabulary of one name.
+            folder: where files must lie, for a spec that came in a request; None: anywhere.
 
         Raises:
             VocabularyError: if it cannot be read or has a fault.
@@ -66,7 +67,7 @@ class Vocabulary:
         if spec in shipped_names():
             return _read(_shipped_file(spec))
         if spec.lower().endswith((".yaml", ".yml")):
-            return _read(Path(spec).expanduser())
+            return _read(Path(spec).expanduser() if folder is None else _in_folder(folder, spec))
         return Vocabulary.of(word for word in spec.split(","))
 
     @staticmethod
@@ -137,6 +138,13 @@ def color_of(name: str) -> tuple[int, int, int]:
     value = 0.6 + 0.38 * digest[3] / 255.0
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _in_folder(folder: str, name: str) -> Path:
+    try:
+        return path_below(folder, name, "vocabulary")
+    except ValueError as error:
+        raise VocabularyError(f"{error} (semantics.vocabulary_folder)") from error
 
 
 def _shipped_file(name: str) -> Path:

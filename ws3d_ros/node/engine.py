@@ -304,7 +304,8 @@ class Engine:
 
     def _use_words(self, entries: list[str]) -> Renamed:
         begun = time.monotonic()
-        words = Vocabulary.load(entries[0]) if len(entries) == 1 else Vocabulary.of(entries)
+        folder = self._config.semantics.vocabulary_folder
+        words = Vocabulary.load(entries[0], folder) if len(entries) == 1 else Vocabulary.of(entries)
         self.pipeline.set_vocabulary(words)
         if not self.pipeline.can_name:
             self.words = words

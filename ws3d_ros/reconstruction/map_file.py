@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ws3d_ros.untrusted import clipped, short
+from ws3d_ros.untrusted import clipped, path_below, short
 
 FORMAT, FORMAT_VERSION = "ws3d map", 1
 SUFFIX = ".ws3d"
@@ -187,17 +187,10 @@ def map_path(folder: str | Path, name: str) -> Path:
         MapFileError: for an absolute name, one with ``..`` or hidden parts, or one that a symbolic link
             leads out of the folder.
     """
-    parts = Path(name).parts
-    if not parts or "\0" in name or Path(name).is_absolute() or any(part.startswith(".") for part in parts):
-        raise MapFileError(
-            f"'{name}' is no name for a map: give one such as home or floor2/kitchen, without a leading "
-            "slash and without parts that begin with a dot; it is a file below map.folder"
-        )
-    root = Path(folder).expanduser().resolve()
-    path = root / (name if name.endswith(SUFFIX) else name + SUFFIX)
-    if not path.resolve().is_relative_to(root):
-        raise MapFileError(f"'{name}' leads out of {root} by a symbolic link; maps stay in map.folder")
-    return path
+    try:
+        return path_below(folder, name, "map", SUFFIX)
+    except ValueError as error:
+        raise MapFileError(str(error)) from error
 
 
 _WHAT_TO_DO = "load another copy, or save the map again"
