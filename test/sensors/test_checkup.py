@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ws3d_ros.sensors.camera import CameraInfo
-from ws3d_ros.sensors.checkup.content import judge_calibration, judge_color, judge_depth, judge_points
+from ws3d_ros.sensors.checkup.content import (
+    cloud_unit_problem,
+    judge_calibration,
+    judge_color,
+    judge_depth,
+    judge_points,
+)
 from ws3d_ros.sensors.checkup.findings import Finding, Level
 from ws3d_ros.sensors.checkup.links import Link, judge_links
 from ws3d_ros.sensors.checkup.machine import Machine, judge_machine, look_at_machine
@@ -231,7 +237,8 @@ def test_calibrations(info: CameraInfo, key: str | None) -> None:
 def test_clouds() -> None:
     points = np.random.default_rng(0).normal(size=(3200, 3)).astype(np.float32) * 5
     assert judge_points(points, 3200)[1] == []
-    assert keys(judge_points(points * 1000, 3200)[1]) == ["cloud_unit"]
+    assert cloud_unit_problem(points) == ""
+    assert "millimetres" in cloud_unit_problem(points * 1000)
     assert keys(judge_points(points, 100_000)[1]) == ["empty_cloud"]
     assert keys(judge_points(points * 0, 3200)[1]) == ["empty_cloud"]
 

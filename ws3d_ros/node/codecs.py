@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from ws3d_ros.sensors.camera import CameraInfo, CameraModel
-from ws3d_ros.sensors.checkup.content import depth_unit_problem
+from ws3d_ros.sensors.checkup.content import cloud_unit_problem, depth_unit_problem
 from ws3d_ros.sensors.cloud import decode_cloud
 from ws3d_ros.sensors.depth import decode_compressed_depth, decode_depth, register_depth
 from ws3d_ros.sensors.errors import SensorError
@@ -89,7 +89,7 @@ def decode_sweep(message: PointCloud2, T_map_lidar: FloatArray, sensor: str) -> 
     """One LiDAR sweep.
 
     Raises:
-        SensorError: see :func:`ws3d_ros.sensors.cloud.decode_cloud`.
+        SensorError: see :func:`decode_points`.
     """
     points, intensity = decode_points(message)
     return Scan(
@@ -102,8 +102,13 @@ def decode_sweep(message: PointCloud2, T_map_lidar: FloatArray, sensor: str) -> 
 
 
 def decode_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray | None]:
-    """Points (N, 3) and intensity of a cloud, see :func:`ws3d_ros.sensors.cloud.decode_cloud`."""
-    return decode_cloud(
+    """Points (N, 3) and intensity of a cloud.
+
+    Raises:
+        SensorError: see :func:`ws3d_ros.sensors.cloud.decode_cloud`; ``cloud_unit`` for points so far away
+            that they cannot be in metres.
+    """
+    points, intensity = decode_cloud(
         [(field.name, field.offset, field.datatype, field.count) for field in message.fields],
         message.height,
         message.width,
@@ -112,6 +117,9 @@ def decode_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray | None]:
         message.is_bigendian,
         message.data,
     )
+    if wrong := cloud_unit_problem(points):
+        raise SensorError("cloud_unit", wrong)
+    return points, intensity
 
 
 def camera_info(message: CameraInfoMessage) -> CameraInfo:

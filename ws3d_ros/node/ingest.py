@@ -28,6 +28,7 @@ from ws3d_ros.node.time_jumps import TimeWatch
 from ws3d_ros.node.transforms import TransformListener, bare, choose_transforms
 from ws3d_ros.sensors.corrections import Correction, Corrections
 from ws3d_ros.sensors.frame import FloatArray
+from ws3d_ros.sensors.leaps import Leaps
 from ws3d_ros.sensors.ledger import Ledger
 from ws3d_ros.sensors.pairing import Dropped, WaitingRoom
 from ws3d_ros.sensors.transforms import TransformError
@@ -89,6 +90,7 @@ class Ingest:
         self._on_correction = on_correction
         self._corrections = Corrections(config.follow_jumps_m)
         self._robot_m = np.zeros(3)
+        self._leaps = Leaps()
         self._watch = TimeWatch(self._jumped, self._strayed)
         self.transforms = choose_transforms(node.get_logger().info)
         self._listener = TransformListener(
@@ -206,6 +208,7 @@ class Ingest:
         except TransformError as error:
             self._give_up(sensor, [Dropped(stamp, f"tf_{error.reason}", str(error))])
             return
+        self._tell_leap(sensor, stamp, pose)
         self._robot_m = self._robot_position(stamp, pose)
         self._on_measurement(Measurement(sensor, content, pose, self._robot_m, arrival.arrived_s))
 
@@ -234,6 +237,7 @@ class Ingest:
         with suppress(TransformError):
             jump = self._corrections.see(stamp, self.transforms.lookup(*ours, stamp), self._robot_m)
             if jump is not None:
+                self._leaps.clear()
                 self._on_correction(jump)
 
     def _depth_in_color(self, shot: Shot, stamp: int) -> FloatArray | None:
@@ -269,6 +273,7 @@ class Ingest:
         )
         self.transforms.clear()
         self._corrections.clear()
+        self._leaps.clear()
         for camera in self.cameras:
             camera.restart()
         for sensor, room in self._rooms.items():
@@ -283,6 +288,15 @@ class Ingest:
             "neighbours, so its "
             "message was not used; look for a second publisher, or a clock that is set while it runs",
         )
+
+    def _tell_leap(self, sensor: str, stamp: int, pose: FloatArray) -> None:
+        leap = self._leaps.see(sensor, stamp, pose[:3, 3])
+        if leap is not None:
+            self._reporter.report(
+                f"leap {sensor}",
+                f"{sensor}: by tf it jumped {leap[0]:.1f} m within {leap[1]:.2f} s, so the map is smeared; "
+                "look at localisation, and for two publishers of one frame",
+            )
 
     def _note_wait(self, waited_s: float) -> None:
         """Tells when tf keeps measurements waiting again and again."""

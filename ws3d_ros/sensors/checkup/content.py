@@ -137,18 +137,22 @@ def judge_points(points: Array, measured: int) -> Judgement:
                 "covered, or still starting",
             )
         ]
-    median_m = float(np.median(distance[distance > 0.0]))
-    facts["median range"] = f"{median_m:.3g} m"
-    if median_m > FARTHEST_POINT_M:
-        return facts, [
-            error(
-                "cloud_unit",
-                f"most points are {median_m:.0f} m away: the cloud must be in metres (REP-103), these seem "
-                "to be "
-                "millimetres: set the driver's unit",
-            )
-        ]
+    facts["median range"] = f"{float(np.median(distance[distance > 0.0])):.3g} m"
     return facts, []
+
+
+def cloud_unit_problem(points: Array) -> str:
+    """Why the points (N, 3) of a cloud cannot be in metres, and what to do; nothing if they can.
+
+    It is worth a refusal: rays that end kilometres away would carve away what they pass through.
+    """
+    median_m = float(np.median(np.linalg.norm(points[::16].astype(np.float64), axis=1)))
+    if median_m <= FARTHEST_POINT_M:
+        return ""
+    return (
+        f"most points are {median_m:.4g} m away: a cloud must be in metres (REP-103), and these seem to be "
+        "millimetres or noise: set the driver's unit, and look at the order of its bytes"
+    )
 
 
 def _unit_cure(median_m: float, encoding: str, depth_scale: float) -> str:
