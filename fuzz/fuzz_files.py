@@ -124,8 +124,8 @@ def segmenter(data: bytes) -> None:
     """The description beside the ONNX file of a segmenter; the ONNX file itself is onnxruntime's to read."""
     description = _parse(as_file("segmenter.json", data))
     assert all(isinstance(name, str) for name in description.classes)
-    assert isinstance(description.height, int), description.height
-    assert isinstance(description.width, int), description.width
+    for edge in (description.height, description.width):
+        assert isinstance(edge, int), edge
     assert np.isfinite([*description.mean, *description.scale, description.temperature]).all()
 
 

@@ -8,6 +8,7 @@ import json
 import struct
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,13 +88,14 @@ def _sensors() -> Iterator[tuple[str, bytes]]:
         numbers = struct.pack(f"<30dB{len(d)}d", *k, *r, *p, len(d), *d)
         yield f"camera_info/{model or 'none'}", head + numbers
     links = [("map", "odom", 0, 1), ("odom", "base", 10**9, 0), ("odom", "base", 2 * 10**9, 0)]
-    yield (
-        "transforms/robot",
-        b"".join(
-            struct.pack("<BBq7dB", FRAMES.index(a), FRAMES.index(b), t, 1, 2, 3, 0, 0, 0, 1, static)
-            for a, b, t, static in links
-        ),
-    )
+    for name, x in (("robot", 1.0), ("far_beyond", 1.7e308)):
+        yield (
+            f"transforms/{name}",
+            b"".join(
+                struct.pack("<BBq7dB", FRAMES.index(a), FRAMES.index(b), t, x, 2, 3, 0, 0, 0, 1, static)
+                for a, b, t, static in links
+            ),
+        )
 
 
 def _clouds() -> Iterator[tuple[str, bytes]]:
@@ -127,6 +129,8 @@ def _clouds() -> Iterator[tuple[str, bytes]]:
         stream = io.BytesIO()
         write(stream, points=points, colors=np.full((3, 3), 7, np.uint8), normals=points)
         yield seed(".npz", name, stream.getvalue())
+    for suffix, name, content in _promising():
+        yield seed(suffix, name, content)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.pcd"
         PointCloud.from_xyzrgb_points(np.hstack([points, points[:, :1]])).save(path)
@@ -142,6 +146,42 @@ def _clouds() -> Iterator[tuple[str, bytes]]:
             file.xyz = points.astype(np.float64)
             file.write(str(Path(folder) / f"a{suffix}"))
             yield seed(suffix, suffix[1:], (Path(folder) / f"a{suffix}").read_bytes())
+
+
+def _promising() -> Iterator[tuple[str, str, bytes]]:
+    """Suffix, name and content of clouds whose few bytes promise fifty million points or values."""
+    many = 50_000_000
+    places = b"property float x\nproperty float y\nproperty float z\n"
+    binary = b"ply\nformat binary_little_endian 1.0\nelement vertex 1\n" + places
+    yield (
+        ".ply",
+        "many_in_text",
+        b"ply\nformat ascii 1.0\nelement vertex %d\n" % many + places + b"end_header\n",
+    )
+    lists = b"property list uint int q\nend_header\n" + bytes(12) + struct.pack("<I", many)
+    yield ".ply", "long_list", binary + lists
+    faces = b"element face 1\nproperty list uint int vertex_indices\nend_header\n" + bytes(12)
+    yield ".ply", "long_face", binary + faces + struct.pack("<I", many)
+    pcd = (
+        b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT %d 1 1\nWIDTH %d\nHEIGHT 1\n"
+        b"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS %d\nDATA %s\n"
+    )
+    yield ".pcd", "many_fields", pcd % (many, 1, 1, b"ascii") + b"0 0 0\n"
+    yield ".pcd", "many_points", pcd % (1, many, many, b"binary") + bytes(36)
+    yield (
+        ".pcd",
+        "lzf_bomb",
+        pcd % (1, 1, 1, b"binary_compressed") + struct.pack("<II", 10, 600_000_000) + bytes(10),
+    )
+    for suffix, kind in ((".las", 0), (".laz", 0x80)):
+        head = struct.pack("<4s20xBB68xHIIBHI", b"LASF", 1, 2, 227, 227, 0, kind, 20, many).ljust(377, b"\0")
+        yield suffix, f"many_in_{suffix[1:]}", head
+        yield suffix, f"records_in_{suffix[1:]}", head[:100] + b"\xff" * 4 + head[104:]
+    stream, array = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(array, {"descr": "<f4", "fortran_order": False, "shape": (many, 3)})
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("points.npy", array.getvalue() + bytes(12))
+    yield ".npz", "many_in_npz", stream.getvalue()
 
 
 def _texts() -> Iterator[tuple[str, bytes]]:

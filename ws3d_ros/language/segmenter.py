@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
 
 from ws3d_ros.language.encoder import EncoderError
 from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.sensors.raster import MAX_SIDE
+from ws3d_ros.untrusted import clipped, short
 
 GREY = 0.5
 """What surrounds an image that does not fill the input."""
@@ -168,8 +171,8 @@ def _parse(path: Path) -> Description:
         }
         description = Description(**values)
         _check(description)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise EncoderError(f"{path} does not describe a segmenter: {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise EncoderError(f"{path} does not describe a segmenter: {clipped(error)}") from error
     return description
 
 
@@ -178,19 +181,23 @@ def _check(description: Description) -> None:
     fits = {
         "classes": len(description.classes) > 0
         and all(isinstance(name, str) for name in description.classes),
-        "height": description.height > 0,
-        "width": description.width > 0,
+        "height": _is_edge(description.height),
+        "width": _is_edge(description.width),
         "layout": description.layout in ("NCHW", "NHWC"),
-        "mean": len(description.mean) == 3,
-        "scale": len(description.scale) == 3,
-        "temperature": description.temperature > 0,
+        "mean": len(description.mean) == 3 and all(map(math.isfinite, description.mean)),
+        "scale": len(description.scale) == 3 and all(map(math.isfinite, description.scale)),
+        "temperature": 0 < description.temperature < math.inf,
         "prior": len(description.prior) in (0, len(description.classes))
         and min(description.prior, default=1) > 0,
         "fill": 0 < description.fill <= 1,
     }
     for name, good in fits.items():
         if not good:
-            raise ValueError(f"{name} is {getattr(description, name)!r}")
+            raise ValueError(f"{name} is {short(getattr(description, name))}")
+
+
+def _is_edge(pixels: object) -> bool:
+    return isinstance(pixels, int) and 0 < pixels <= MAX_SIDE
 
 
 def _fingerprint(network: Path, description: Description) -> str:

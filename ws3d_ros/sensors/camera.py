@@ -152,7 +152,9 @@ class _Lens:
             return None
         ones = torch.ones(self.rectified.height, self.rectified.width)
         rays = back_project(ones, self.rectified).numpy()
-        return (1.0 / (rays @ self._rotation[:, 2])).astype(np.float32)
+        along = rays @ self._rotation[:, 2]
+        ahead = along > 1e-3  # what lies beside or behind the camera, it did not look at
+        return np.where(ahead, 1.0 / np.where(ahead, along, 1.0), 0.0).astype(np.float32)
 
     @property
     def _rotation(self) -> FloatArray:
@@ -226,8 +228,11 @@ def _check_calibration(info: CameraInfo) -> None:
     # The widest lenses have f = 0.2 widths; K in units of the image has f below 2 pixels.
     if not (0.05 * info.width < fx < 1000.0 * info.width and 0.05 * info.height < fy < 1000.0 * info.height):
         raise _bad(f"the focal lengths {fx:g} and {fy:g} do not fit {info.width} x {info.height} pixels")
-    if any(info.P) and (info.P[0] <= 0.0 or info.P[5] <= 0.0):
-        raise _bad(f"the focal lengths {info.P[0]:g} and {info.P[5]:g} in P must be positive")
+    if any(info.P) and (info.P[0] <= 0.01 * info.width or info.P[5] <= 0.01 * info.height):
+        raise _bad(f"the focal lengths {info.P[0]:g} and {info.P[5]:g} in P must be positive, and not tiny")
+    most = 1000.0 * max(info.width, info.height)
+    if max(map(abs, (*info.K, *info.P[:3], *info.P[4:7]))) > most:
+        raise _bad(f"K or P has values beyond {most:g} pixels")
     if any(info.R):
         rotation = np.reshape(info.R, (3, 3))
         orthogonal = np.allclose(rotation @ rotation.T, np.eye(3), rtol=0.0, atol=1e-3)

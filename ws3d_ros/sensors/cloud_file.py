@@ -15,6 +15,11 @@ from typing import Any
 import numpy as np
 from plyfile import PlyData, PlyElement, PlyElementParseError
 
+from ws3d_ros.sensors.cloud_promises import PromiseError, check_lists, check_promises
+from ws3d_ros.untrusted import clipped
+
+FARTHEST_M = 1e9
+"""Nothing is as far as this; a point that says so is nowhere."""
 FAR_M = 1000.0
 """Clouds that reach beyond this are moved: float32 has steps of 0.06 mm there, and of half a metre in UTM."""
 
@@ -43,7 +48,7 @@ class Cloud:
     @cached_property
     def finite(self) -> np.ndarray:
         """(N,) bool: the points that are somewhere."""
-        return np.asarray(np.isfinite(self.points_m).all(axis=1))
+        return np.asarray((np.abs(self.points_m) < FARTHEST_M).all(axis=1))
 
     @cached_property
     def origin_m(self) -> np.ndarray:
@@ -56,7 +61,8 @@ class Cloud:
     @cached_property
     def local_m(self) -> np.ndarray:
         """(N, 3) float32 metres from ``origin_m``."""
-        return np.asarray((self.points_m - self.origin_m).astype(np.float32))
+        with np.errstate(over="ignore"):  # of points that are nowhere
+            return np.asarray((self.points_m - self.origin_m).astype(np.float32))
 
 
 def read_cloud(path: str | Path) -> Cloud:
@@ -75,8 +81,9 @@ def read_cloud(path: str | Path) -> Cloud:
     if not path.is_file():
         raise CloudFileError(f"{path}: there is no such file")
     try:
+        check_promises(path)
         points, color, normal = READERS[path.suffix.lower()](path)
-    except CloudFileError as error:
+    except (CloudFileError, PromiseError) as error:
         raise CloudFileError(f"{path}: {error}") from error
     except ImportError as error:
         raise CloudFileError(
@@ -85,7 +92,9 @@ def read_cloud(path: str | Path) -> Cloud:
     except MemoryError as error:
         raise CloudFileError(f"{path}: does not fit into memory, or its header is broken") from error
     except Exception as error:  # readers of four libraries, each with errors of its own
-        raise CloudFileError(f"{path}: cut short or broken: {type(error).__name__}: {error}") from error
+        raise CloudFileError(
+            f"{path}: cut short or broken: {type(error).__name__}: {clipped(error)}"
+        ) from error
     cloud = Cloud(_rows(path, "points", points, np.float64), _color(path, color), _normal(path, normal))
     for name, rows in (("colours", cloud.color), ("normals", cloud.normal)):
         if rows is not None and len(rows) != len(cloud):
@@ -144,6 +153,7 @@ def _read_ply(path: Path) -> Raw:
     except PlyElementParseError as error:
         if "list length" not in str(error):
             raise
+        check_lists(path)
         file = PlyData.read(str(path))
     if "vertex" not in file:
         raise CloudFileError("has no element 'vertex'")

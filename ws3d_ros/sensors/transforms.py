@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 CACHE_S = 10.0
 """How much of the past is kept, as in tf2."""
 
+_FARTHEST_M = 1e9
+"""Nothing on Earth is as far; sums of what is stay finite."""
+
 _NORM_TOLERANCE = 0.01
 """How far the squared norm of a quaternion may be from 1, as in tf2."""
 
@@ -219,6 +222,8 @@ def _checked(parent: str, child: str, translation: Sequence[float], quaternion_x
     qx, qy, qz, qw = map(float, quaternion_xyzw)
     if not all(map(math.isfinite, (x, y, z, qx, qy, qz, qw))):
         raise _bad(parent, child, f"its values are not finite: {(x, y, z)}, {(qx, qy, qz, qw)}")
+    if max(abs(x), abs(y), abs(z)) > _FARTHEST_M:
+        raise _bad(parent, child, f"its translation {(x, y, z)} leads beyond {_FARTHEST_M:g} m")
     squared = qx * qx + qy * qy + qz * qz + qw * qw
     if abs(squared - 1.0) > _NORM_TOLERANCE:
         raise _bad(
