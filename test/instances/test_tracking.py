@@ -114,13 +114,22 @@ def test_ids_stay_whatever_the_segments_are_called() -> None:
 
 
 def test_seen_through_it_is_lost_and_then_gone() -> None:
-    world = settled([A, B])
-    seen = [world.see([B]) for _ in range(GONE_MISSES)]
+    world = settled([A, B])  # the map keeps A for now, as nothing
+    seen = [world.see([B], stale=[A], segments=[1, 0]) for _ in range(GONE_MISSES)]
     assert [s.states[1] for s in seen[: MISSES - 1]] == [State.ACTIVE] * (MISSES - 1)
     assert kinds(seen[MISSES - 1]) == ["lost"]
     assert seen[MISSES - 1].states[1] == State.MISSING
     assert kinds(seen[-1]) == ["gone"]
     assert seen[-1].states == {1: State.GONE, 2: State.ACTIVE}
+
+
+def test_what_carving_took_from_the_map_is_lost_at_once() -> None:
+    world = settled([A, B])
+    lost = world.see([B])
+    assert kinds(lost) == ["lost"]
+    assert lost.states == {1: State.MISSING, 2: State.ACTIVE}
+    behind = world.see([B], pose=BACK)
+    assert behind.states == lost.states  # nobody looked
 
 
 def test_occluded_is_not_missing() -> None:

@@ -20,7 +20,7 @@ CONFIRM = 3
 """Updates that a new object, a split or a merge must last."""
 IN_VIEW = 0.3
 """Of an object's voxels: less of it in view says nothing."""
-_ABSENT = 0.7  # of its voxels in view: so many must be free, or something else's
+ABSENT = 0.7  # of its voxels in view: so many must be free, or something else's
 _REMNANT = 0.3  # of the voxels that it had: what was not carved of a thing that left
 
 
@@ -139,6 +139,6 @@ def judge(
         return np.bincount(row[of], minlength=count)
 
     known, clear = total(np.ones_like(free)), total(free | surface)
-    absent = (clear > 0) & (clear >= IN_VIEW * known) & (total(against) >= _ABSENT * clear)
+    absent = (clear > 0) & (clear >= IN_VIEW * known) & (total(against) >= ABSENT * clear)
     evidence = Evidence(known, total(freed), total(surface), total(hidden), clear, absent)
     return evidence, replace(places, freed=freed)

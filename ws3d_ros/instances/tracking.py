@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ws3d_ros.instances.association import Kinds, alike, kinds_of, moves, overlaps
 from ws3d_ros.instances.changes import (
+    ABSENT,
     CONFIRM,
     IN_VIEW,
     Evidence,
@@ -179,7 +180,11 @@ class Tracker:
             objects.state[row] = State.ACTIVE
             self._note("found", int(row), stamp_ns)
         sure = objects.state[:old] != State.TENTATIVE
-        objects.misses[:old] += ~found[:old] & ~keeps & evidence.absent
+        missed = ~found[:old] & ~keeps & evidence.absent
+        objects.misses[:old] += missed
+        # Carving has looked through its voxels often enough before it took them from the map.
+        carved = missed & (evidence.freed >= ABSENT * evidence.known)
+        objects.misses[:old][carved] = np.maximum(objects.misses[:old][carved], MISSES)
         self._miss(found[:old], sure, stamp_ns)
         in_view = evidence.clear + evidence.hidden
         behind = (
