@@ -83,20 +83,19 @@ class Bend:
     to_m: FloatArray
     turn: FloatArray
 
-    def carry(self, way_m: Tensor, point_m: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
-        """Points and normals (N, 3) that were seen at these ways (N,), after the correction, float64.
+    def carry(self, way_m: Tensor, point_m: Tensor, *directions: Tensor) -> tuple[Tensor, ...]:
+        """Points and directions there, (N, 3) each, that were seen at these ways (N,), after the correction.
 
-        Between anchors what they say is interpolated.
+        Between anchors what they say is interpolated. float64.
         """
         device = point_m.device
         columns = np.column_stack([self.share, self.from_m, self.to_m])
         at = _interpolated(
             way_m.double(), torch.from_numpy(self.way_m).to(device), torch.from_numpy(columns).to(device)
         )
-        turn = torch.from_numpy(self.turn).to(device)
-        before, after = at[:, 1:4], at[:, 4:7]
-        point = _turned(point_m.double() - before, turn, at[:, 0]) + after
-        return point, _turned(normal.double(), turn, at[:, 0])
+        turn, before, after = torch.from_numpy(self.turn).to(device), at[:, 1:4], at[:, 4:7]
+        offset, *turned = (_turned(each.double(), turn, at[:, 0]) for each in (point_m - before, *directions))
+        return offset + after, *turned
 
 
 def bend(way_m: FloatArray, point_m: FloatArray, T_new_old: FloatArray) -> Bend:

@@ -17,6 +17,7 @@ from ws3d_ros.reconstruction.transplant import grouped, placed
 
 MOST_WEIGHT = 200.0
 """Weights end here, so that means keep following what changes."""
+_EDGE = 1e-3  # of a voxel: rounding to float32 shall not push a centroid over the edge
 _HERE = ("chunk", "way_m")  # mean nothing elsewhere
 
 
@@ -113,9 +114,9 @@ def bend(
     before = after = store.rows["key"][rows]
     if by is not None and len(rows):
         taken = columns(store, rows)
-        state = taken["state"]
-        point, normal = by.carry(way_m[rows], state[:, column.POINT], state[:, column.NORMAL])
-        taken = placed({**taken, "before": before}, point, normal, voxel_size_m)
+        taken = placed(
+            {**taken, "before": before}, *_carried(by, way_m[rows], taken, voxel_size_m), voxel_size_m
+        )
         before, after = taken.pop("before"), taken["key"]
         store.remove(rows)
         taken = grouped(taken)  # the same name: two copies of a large map are enough
@@ -124,3 +125,20 @@ def bend(
     changed = (before != after).nonzero()[:, 0]
     before, order = before[changed].sort()
     return Moved(before, after[changed][order], number)
+
+
+def _carried(
+    by: Bend, way_m: Tensor, columns: Mapping[str, Tensor], voxel_size_m: float
+) -> tuple[Tensor, Tensor]:
+    """Centroids and normals (N, 3) of voxels after a correction.
+
+    A voxel goes to the cell that its middle comes to lie in, with its centroid held inside: neighbours then
+    stay neighbours. By centroids alone more of them would meet, and leave holes (benchmarks/following.py).
+    """
+    state = columns["state"]
+    middle = (unpack_keys(columns["key"]) + 0.5) * voxel_size_m
+    offset = state[:, column.POINT] - middle
+    middle, offset, normal = by.carry(way_m, middle, offset, state[:, column.NORMAL])
+    low = (middle / voxel_size_m).floor() * voxel_size_m
+    inside = _EDGE * voxel_size_m
+    return torch.clamp(middle + offset, low + inside, low + voxel_size_m - inside), normal
