@@ -45,7 +45,7 @@ class Map:
     follow_ms: float
 
     def compared(self, other: Map) -> dict[str, float]:
-        """With a true one, there and back: share within a voxel's edge, mean distance, share of same names."""
+        """With a true one, there and back: share within a voxel's edge, mean distance, same names."""
         there, back = (
             cKDTree(other.points_m).query(self.points_m),
             cKDTree(self.points_m).query(other.points_m),
