@@ -60,6 +60,11 @@ def _images() -> Iterator[tuple[str, bytes]]:
     words = bytes.fromhex("083" + 24 * "2" + 5 * "0")
     rvl = struct.pack("<ii4I", 6, 4, *struct.unpack(">4I", words))
     empty = struct.pack("<iiI", 8, 8, 0x8810_0000)  # 64 zeros, no value
+    headed = struct.pack(">I4sIIBBBBB", 13, b"IHDR", 6, 4, 16, 0, 0, 0, 1)
+    ended = deep[:8] + headed + bytes(4) + struct.pack(">I4sII", 4, b"IEND", 0, 0)
+    bomb = ended + struct.pack(">I4s", 0x5000_0000, b"tEXt") + bytes(40)
+    yield "compressed_image/chunk_behind_the_end", bytes([COMPRESSED.index("jpeg")]) + bomb
+    yield "compressed_depth/chunk_behind_the_end", bytes([0]) + bomb
     header = struct.pack("<iff", 0, 1000.0, 0.1)
     for kind, data in (
         ("16UC1; compressedDepth png", deep),

@@ -86,7 +86,9 @@ def take_tracks(saved: SavedMap, pipeline: Pipeline, fitting: Fitting) -> bool:
     if fitting.moved or not saved.instances:
         return False
     try:
-        pipeline.take_tracks({name: values.numpy() for name, values in saved.instances.items()})
+        tracks = {name: values.numpy() for name, values in saved.instances.items()}
+        _check_tracks(tracks, pipeline.tracks())
+        pipeline.take_tracks(tracks)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         fitting.notes.append(
             f"its objects get new ids: what is known of them cannot be read ({clipped(error)})"
@@ -107,8 +109,8 @@ def take_adaptation(saved: SavedMap, pipeline: Pipeline, fitting: Fitting, check
         if saved.header.checkpoint_sha256 != checkpoint_digest(checkpoint):
             raise ValueError("it is of other weights")
         pipeline.learning.take_state(saved.adaptation)
-    except (KeyError, ValueError) as error:
-        fitting.notes.append(f"what the network had learnt on the way was left out: {error}")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        fitting.notes.append(f"what the network had learnt on the way was left out: {clipped(error)}")
 
 
 def fit(saved: SavedMap, pipeline: Pipeline, config: Config, T_map_file: FloatArray | None = None) -> Fitting:
@@ -238,6 +240,17 @@ _KNOWN = {
     "confidence": torch.float16,
     "instance": torch.int32,
 }
+
+
+def _check_tracks(tracks: Mapping[str, np.ndarray], like: Mapping[str, np.ndarray]) -> None:
+    """Raises KeyError or ValueError for arrays that are not of the kind of those alike."""
+    for name, ours in like.items():
+        theirs = tracks[name]
+        if theirs.dtype.kind != ours.dtype.kind or theirs.ndim != ours.ndim:
+            raise ValueError(f"'{name}' cannot be {theirs.dtype} {theirs.shape}")
+    rows = {len(tracks[name]) for name in like if name.startswith(("objects.", "kinds."))}
+    if len(rows) > 1:
+        raise ValueError(f"its objects are {' or '.join(map(str, sorted(rows)))}")
 
 
 def _fit_features(

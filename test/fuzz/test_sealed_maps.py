@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -18,7 +19,7 @@ from ws3d_ros.config import Config, from_mapping
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.pipeline import Pipeline
 from ws3d_ros.reconstruction.map_file import MapFileError, SavedMap, load_map, save_map
-from ws3d_ros.saved_maps import as_window, fit, snapshot
+from ws3d_ros.saved_maps import Fitting, as_window, fit, snapshot, take_tracks
 
 WORDS = Vocabulary.of(["floor", "wall", "box"])
 CONFIG: Config = from_mapping({"semantics.feature_channels": 0})
@@ -100,6 +101,28 @@ def test_features_need_their_directions(
     broken = dataclasses.replace(saved, basis={} if basis is None else {"feature": basis})
     with pytest.raises(MapFileError, match="directions of the map's column feature"):
         fit(broken, pipeline, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("objects.id", lambda values: values[:-1]),
+        ("objects.id", lambda values: values.double()),
+        ("kinds.voxels", lambda values: values[:, None]),
+        ("next", lambda values: values[:1]),
+    ],
+)
+def test_objects_that_cannot_be_get_new_ids(
+    saved: SavedMap, pipeline: Pipeline, name: str, change: Any
+) -> None:
+    tracks = {key: torch.from_numpy(np.array(values)) for key, values in pipeline.tracks().items()}
+    assert len(tracks["objects.id"]) > 0
+    fitting = Fitting({}, [])
+    assert take_tracks(dataclasses.replace(saved, instances=tracks), pipeline, fitting)
+    broken = dataclasses.replace(saved, instances={**tracks, name: change(tracks[name])})
+    assert not take_tracks(broken, pipeline, fitting)
+    assert "get new ids" in fitting.notes[0]
+    assert len(pipeline.tracks()["objects.id"]) == len(tracks["objects.id"])
 
 
 @pytest.mark.parametrize("entries", [5, ["box"], [{"role": "target"}], [{"name": 7}]])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import array
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -318,3 +320,20 @@ def test_a_blank_image_compresses_well_and_is_no_attack() -> None:
     blank = np.zeros((2160, 3840), np.uint8)
     for kind in (".png", ".jpg"):
         assert decode_compressed_image("mono8", encoded(kind, blank)).shape == (2160, 3840, 3)
+
+
+def test_chunks_behind_the_end_of_a_png_allocate_nothing() -> None:
+    """OpenCV reads on where the last chunk has content, and believes the length that it finds there."""
+    header = struct.pack(">I4sIIBBBBB", 13, b"IHDR", 6, 4, 16, 0, 0, 0, 1)
+    png = b"\x89PNG\r\n\x1a\n" + header + bytes(4) + struct.pack(">I4sII", 4, b"IEND", 0, 0)
+    bomb = png + struct.pack(">I4s", 0x5000_0000, b"tEXt") + bytes(40)
+    script = (
+        "import resource, sys; from ws3d_ros.sensors.image import decode_compressed_image\n"
+        "try: decode_compressed_image('png', bytes.fromhex(sys.argv[1]))\n"
+        "except ValueError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, bomb.hex()], capture_output=True, text=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) * 1024 < 0x5000_0000

@@ -80,7 +80,7 @@ def decompress(data: Buffer) -> Array:
     """
     buffer = octets(data)
     content = buffer.tobytes()
-    height, width = _size_in_header(content)
+    height, width, end = _read_header(content)
     check_size(height, width)
     if height * width > _PIXELS_PER_BYTE * len(content):
         raise SensorError(
@@ -89,7 +89,7 @@ def decompress(data: Buffer) -> Array:
             "the message is damaged or was made to do harm",
         )
     try:
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(buffer[:end], cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     if pixels is None or pixels.shape[:2] != (height, width):
@@ -104,14 +104,15 @@ def is_png(data: Buffer) -> bool:
     return octets(data)[: len(_PNG)].tobytes() == _PNG
 
 
-def _size_in_header(content: bytes) -> tuple[int, int]:
+def _read_header(content: bytes) -> tuple[int, int, int]:
+    """Height, width, and where the image ends."""
     if content.startswith(_PNG):
         return _size_in_png(content)
     if content.startswith(_JPEG):
         # Some drivers pad behind the end marker, so it need not come last.
         if _JPEG_END not in content:
             raise _truncated("JPEG", len(content))
-        return _size_in_jpeg(content)
+        return *_size_in_jpeg(content), len(content)
     raise SensorError(
         "bad_encoding",
         f"the {len(content)} bytes of the compressed image are neither JPEG nor PNG; "
@@ -119,10 +120,11 @@ def _size_in_header(content: bytes) -> tuple[int, int]:
     )
 
 
-def _size_in_png(content: bytes) -> tuple[int, int]:
-    """Height and width from the first chunk, if all chunks are whole (PNG specification, 5.3).
+def _size_in_png(content: bytes) -> tuple[int, int, int]:
+    """Height and width from the first chunk and the end of the last, if all are whole (PNG specification, 5.3).
 
-    OpenCV allocates what a chunk's length says before it looks for the data.
+    OpenCV allocates what a chunk's length says before it looks for the data, and some broken images make
+    it read chunks behind the last.
     """
     at = len(_PNG)
     kind = b""
@@ -136,7 +138,7 @@ def _size_in_png(content: bytes) -> tuple[int, int]:
     if content[12:16] != b"IHDR":
         raise SensorError("corrupt", "the PNG has no header; it was damaged on its way or by the driver")
     width, height = struct.unpack_from(">II", content, 16)
-    return height, width
+    return height, width, at
 
 
 def _size_in_jpeg(content: bytes) -> tuple[int, int]:
