@@ -317,13 +317,18 @@ class Engine:
         begun = time.monotonic()
         folder = self._config.semantics.vocabulary_folder
         words = Vocabulary.load(entries[0], folder) if len(entries) == 1 else Vocabulary.of(entries)
+        old = self.pipeline.vocabulary
         self.pipeline.set_vocabulary(words)
         if not self.pipeline.can_name:
             self.words = words
             return Renamed(words, 0, time.monotonic() - begun)
-        before = self._mapping.mailbox.request(self.pipeline.map.everything).result()
-        understood = self.pipeline.rename(before)
-        self._mapping.mailbox.request(partial(self._apply, understood, words)).result()
+        try:
+            before = self._mapping.mailbox.request(self.pipeline.map.everything).result()
+            understood = self.pipeline.rename(before)
+            self._mapping.mailbox.request(partial(self._apply, understood, words)).result()
+        except Exception:
+            self.pipeline.set_vocabulary(old)  # labels of the map are of the old words still
+            raise
         assert understood.names is not None
         assert understood.names.label is not None
         changed = int((understood.names.label.to(before.label.dtype) != before.label).sum())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future as Work
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,25 @@ from ws3d_ros.reconstruction.map_file import MapFileError
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.rigid import pose_matrix
 from ws3d_ros.srv import GetInstance, LoadMap, Query, SaveMap, SetVocabulary
+
+Handler = Callable[["Services", Any, Any], Awaitable[Any]]
+
+
+def answered(handler: Handler) -> Handler:
+    """Whoever asks gets an answer, also where something fails that should not: rclpy would send none."""
+
+    @wraps(handler)
+    async def guarded(self: Services, request: Any, response: Any) -> Any:
+        try:
+            return await handler(self, request, response)
+        except Exception as error:
+            self._engine.survive(handler.__name__.lstrip("_"), error)
+            response.success = False
+            response.message = f"this failed, please report it: {type(error).__name__}: {error}"
+            return response
+
+    return guarded
+
 
 MOST_ANSWERS = 10
 """Where a request does not say."""
@@ -74,6 +94,7 @@ class Services:
             self._node.destroy_service(service)
         self._node.destroy_lifecycle_publisher(self._answers)
 
+    @answered
     async def _set_vocabulary(
         self, request: SetVocabulary.Request, response: SetVocabulary.Response
     ) -> SetVocabulary.Response:
@@ -93,12 +114,14 @@ class Services:
         response.duration_s = float(renamed.duration_s)
         return response
 
+    @answered
     async def _clear_map(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         voxels = await self._result(self._engine.clear_map())
         response.success = True
         response.message = f"{voxels} voxels forgotten"
         return response
 
+    @answered
     async def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
         try:
             kept = await self._result(self._engine.files.save(request.name))
@@ -113,6 +136,7 @@ class Services:
         )
         return response
 
+    @answered
     async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         try:
             work = self._engine.files.load(request.name, _pose(request.transform), request.replace)
@@ -126,6 +150,7 @@ class Services:
         response.message = "; ".join(told)
         return response
 
+    @answered
     async def _query(self, request: Query.Request, response: Query.Response) -> Query.Response:
         viewer = request.viewer
         viewer_m = np.array([viewer.x, viewer.y, viewer.z]) if request.has_viewer else None
@@ -141,6 +166,7 @@ class Services:
             self._answers.publish(pack_cloud(points, self._header(reply.lit.stamp_ns)))
         return fill(response, reply)
 
+    @answered
     async def _get_instance(
         self, request: GetInstance.Request, response: GetInstance.Response
     ) -> GetInstance.Response:
@@ -181,7 +207,9 @@ def _pose(transform: Transform) -> FloatArray | None:
     move, turn = transform.translation, transform.rotation
     quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
     length = float(np.linalg.norm(quaternion))
-    if not np.isfinite([*quaternion, move.x, move.y, move.z]).all() or abs(length - 1.0) > 0.01:
+    if not np.isfinite([move.x, move.y, move.z]).all():
+        raise MapFileError(f"the transform must be finite, not a move by {move.x}, {move.y}, {move.z} m")
+    if not abs(length - 1.0) <= 0.01:  # NaN, too
         raise MapFileError(f"the transform's rotation must be of length 1, not {quaternion.tolist()}")
     pose = pose_matrix((move.x, move.y, move.z), (quaternion / length).tolist())
     return None if np.array_equal(pose, np.eye(4)) else pose
