@@ -25,23 +25,27 @@ CIRCLE = 24
 
 
 class Relay:
-    """Has :meth:`publish` as :class:`Robot` has, and lets a fault look at each message. For one thread.
+    """Has :meth:`publish` as :class:`Robot` has, and lets faults look at each message. For one thread.
 
     Attributes:
-        change: the fault; None lets all through as it is.
+        changes: the faults, each of what the one before it lets through; none lets all through as it is.
         weak: images and clouds go out best-effort.
     """
 
     def __init__(self, robot: Robot) -> None:
-        self.robot, self.change, self.weak = robot, None, False
-        self.change: Change | None
+        self.robot, self.weak = robot, False
+        self.changes: list[Change] = []
         self._order = itertools.count()
         self._waiting: list[tuple[float, int, str, Any]] = []
 
     def publish(self, topic: str, message: Any, profile: Any = RELIABLE) -> None:
-        now_s, change = time.monotonic(), self.change
-        for delay_s, out in change(topic, message) if change is not None else [(0.0, message)]:
-            heapq.heappush(self._waiting, (now_s + delay_s, next(self._order), topic, out))
+        now_s = time.monotonic()
+        passed: list[tuple[float, Any]] = [(0.0, message)]
+        for change in tuple(self.changes):
+            passed = [(late + more, out) for late, each in passed for more, out in change(topic, each)]
+        for late, out in passed:
+            # What is due at once keeps its order.
+            heapq.heappush(self._waiting, (round(now_s + late, 2), next(self._order), topic, out))
 
     def send_due(self) -> None:
         """Call it often: publishes what has waited long enough."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from graph import RELIABLE, START_TIMEOUT_S, NodeProcess, Robot, points_of, xyz
-from relay import SENSORS, Player
+from relay import CIRCLE, SENSORS, Player
 from room import distance_to_walls_m
+from std_srvs.srv import Trigger
 from ws3d_ros.msg import InstanceArray
 
 VOXEL_M = 0.1
@@ -36,13 +37,14 @@ class Mapped:
 class Rig:
     """One node process for many faults; it is started again by the faults that end it."""
 
-    def __init__(self, robot: Robot, start: Callable[[], NodeProcess], folder: Path) -> None:
+    def __init__(self, robot: Robot, start: Callable[[], NodeProcess], folder: Path, breaks: Path) -> None:
         """
         Args:
             start: starts the node.
             folder: the node's ``map.folder``.
+            breaks: see breaking_node.py.
         """
-        self.robot, self.folder = robot, folder
+        self.robot, self.folder, self.breaks = robot, folder, breaks
         self._start = start
         robot.listen(InstanceArray, "instances", RELIABLE)
         self.player = Player(robot)
@@ -64,7 +66,7 @@ class Rig:
 
     def has_seen_all(self) -> bool:
         """Whether every sensor delivered a turn's worth of measurements since the node started."""
-        return all(self.used(sensor) >= 24 for sensor in SENSORS)
+        return all(self.used(sensor) >= CIRCLE for sensor in SENSORS)
 
     def used(self, sensor: str) -> int:
         return self.robot.counts(sensor)[1]
@@ -80,6 +82,11 @@ class Rig:
             timeout_s,
         )
         return time.monotonic() - begun_s
+
+    def wait_shots(self, more: int) -> None:
+        """Waits until so many more moments of the robot were played."""
+        shots = self.player.shots
+        self.robot.wait(lambda: self.player.shots >= shots + more, f"{more} more shots are played")
 
     def fresh_status(self) -> Any:
         """A status that was made after this call: the second one that comes."""
@@ -102,12 +109,29 @@ class Rig:
         """The lines with all the parts."""
         return {line for line in self.lines() if all(part in line for part in parts)}
 
+    def wait_unnamed(self, parts: tuple[str, ...]) -> None:
+        """Waits until no problem is told that an earlier fault of the same name left."""
+
+        def is_told() -> bool:
+            lines = self.robot.problems().splitlines()
+            return bool(parts) and any(all(part in line for part in parts) for line in lines)
+
+        self.robot.wait(lambda: not is_told(), f"nobody speaks of {parts}", NAMED_WITHIN_S)
+
     def wait_named(self, parts: tuple[str, ...], known: set[str]) -> str:
         """Waits until a line that was not known before has all the parts, and returns it."""
         found: set[str] = self.robot.wait(
             lambda: self.find(parts) - known, f"{parts} in diagnostics", NAMED_WITHIN_S
         )
         return min(found, key=len)
+
+    def tidy(self, before: Mapped) -> Mapped:
+        """Maps the room anew where the last fault, such as tf that was believed, left more than the room."""
+        if before.voxels < 1.05 * before.walls:
+            return before
+        self.robot.call(Trigger, "clear_map", Trigger.Request())
+        self.wait_used(CIRCLE, SENSORS, START_TIMEOUT_S)
+        return self.rest()
 
     def forget_old(self) -> None:
         """Keeps what was heard from growing for ever."""
@@ -139,7 +163,7 @@ class Rig:
         return bool(idle and message is not None and message.width == status.voxels)
 
     def check(self, before: Mapped) -> Mapped:
-        """What must hold after every fault: the node lives, and the map is whole, finite and as large as before."""
+        """What holds after every fault: the node lives; the map is whole, finite and as large as before."""
         assert self.node.process.poll() is None, self.node.log()
         assert self.robot.state() == "active"
         after = self.rest()

@@ -1,12 +1,15 @@
-"""Ways to spoil messages between the drivers and the node. A recipe gets a random generator and gives a change."""
+"""Ways to spoil messages between the drivers and the node: recipes, which make a change by chance or not."""
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
+from rclpy.serialization import serialize_message
 from relay import Change
 from rig import Rig
 from sensor_msgs.msg import PointField
@@ -24,18 +27,25 @@ def relayed(*recipes: Recipe) -> Make:
     @contextmanager
     def make(rig: Rig) -> Iterator[None]:
         changes = [recipe(rig.random) for recipe in recipes]
-
-        def change(topic: str, message: Any) -> list[tuple[float, Any]]:
-            passed = [(0.0, message)]
-            for one in changes:
-                passed = [(late + more, out) for late, each in passed for more, out in one(topic, each)]
-            return passed
-
-        rig.relay.change = change
+        rig.relay.changes += changes
         try:
             yield
         finally:
-            rig.relay.change = None
+            for change in changes:
+                rig.relay.changes.remove(change)
+
+    return make
+
+
+def together(*makes: Make) -> Make:
+    """Several faults at once."""
+
+    @contextmanager
+    def make(rig: Rig) -> Iterator[None]:
+        with ExitStack() as stack:
+            for one in makes:
+                stack.enter_context(one(rig))
+            yield
 
     return make
 
@@ -165,3 +175,161 @@ def placed(child: str, change: Callable[[Any], None]) -> Recipe:
         return message
 
     return on("/tf", spoil)
+
+
+def moved(x_m: float) -> Callable[[Any], None]:
+    """Moves a transform along x."""
+
+    def change(each: Any) -> None:
+        each.transform.translation.x += x_m
+
+    return change
+
+
+def turned(x: float, y: float, z: float, w: float) -> Callable[[Any], None]:
+    """Gives a transform this quaternion."""
+
+    def change(each: Any) -> None:
+        rotation = each.transform.rotation
+        rotation.x, rotation.y, rotation.z, rotation.w = x, y, z, w
+
+    return change
+
+
+def hung(parent: str) -> Callable[[Any], None]:
+    """Hangs a transform under another frame."""
+
+    def change(each: Any) -> None:
+        each.header.frame_id = parent
+
+    return change
+
+
+def sometimes(share: float, recipe: Recipe) -> Recipe:
+    """Changes that share of the messages, by chance."""
+
+    def build(random: np.random.Generator) -> Change:
+        whole = recipe(random)
+        return lambda topic, message: whole(topic, message) if random.random() < share else [(0.0, message)]
+
+    return build
+
+
+def lost(share: float) -> Recipe:
+    """Of all messages that share is lost."""
+
+    def build(random: np.random.Generator) -> Change:
+        return lambda topic, message: [] if random.random() < share else [(0.0, message)]
+
+    return build
+
+
+def late(least_s: float, most_s: float) -> Recipe:
+    """Every message takes its own time, so that they overtake each other."""
+
+    def build(random: np.random.Generator) -> Change:
+        return lambda topic, message: [(float(random.uniform(least_s, most_s)), message)]
+
+    return build
+
+
+def in_bursts(period_s: float) -> Recipe:
+    """Messages wait, and come all at once."""
+
+    def build(random: np.random.Generator) -> Change:
+        begun_s = time.monotonic()
+        return lambda topic, message: [(period_s - (time.monotonic() - begun_s) % period_s, message)]
+
+    return build
+
+
+def repeated(topic: str, times: int) -> Recipe:
+    """Each message comes several times."""
+
+    def build(random: np.random.Generator) -> Change:
+        return lambda name, message: [(0.0, message)] * (times if name == topic else 1)
+
+    return build
+
+
+def crowded(topic: str, times: int) -> Recipe:
+    """Many more messages come, a millisecond after each other by their stamps."""
+
+    def build(random: np.random.Generator) -> Change:
+        def change(name: str, message: Any) -> list[tuple[float, Any]]:
+            if name != topic:
+                return [(0.0, message)]
+            copies = [copy.copy(message) for _ in range(times)]
+            for i, each in enumerate(copies):
+                each.header = copy.deepcopy(message.header)
+                shifted(i / 1000.0)(each)
+            return [(0.0, each) for each in copies]
+
+        return change
+
+    return build
+
+
+def flipped(topic: str, bits: int) -> Recipe:
+    """Some bits of the data are wrong."""
+
+    def build(random: np.random.Generator) -> Change:
+        def spoil(message: Any) -> Any:
+            data = np.frombuffer(message.data, np.uint8).copy()
+            np.bitwise_xor.at(
+                data,
+                random.integers(len(data), size=bits),
+                1 << random.integers(8, size=bits).astype(np.uint8),
+            )
+            message.data = data.tobytes()
+            return message
+
+        return on(topic, spoil)(random)
+
+    return build
+
+
+def noise(topic: str) -> Recipe:
+    """The data is random."""
+
+    def build(random: np.random.Generator) -> Change:
+        def spoil(message: Any) -> Any:
+            message.data = random.bytes(len(message.data))
+            return message
+
+        return on(topic, spoil)(random)
+
+    return build
+
+
+def damaged_on_the_wire(topic: str, bits: int) -> Recipe:
+    """Bits of the serialised message are wrong, lengths and strings included."""
+
+    def build(random: np.random.Generator) -> Change:
+        def spoil(message: Any) -> bytes:
+            data = bytearray(serialize_message(message))
+            # Behind the representation header, and mostly where the fields are.
+            for at in random.integers(4, min(len(data), 200), size=bits):
+                data[at] ^= 1 << int(random.integers(8))
+            return bytes(data)
+
+        return on(topic, spoil)(random)
+
+    return build
+
+
+def many_frames(count: int) -> Recipe:
+    """Transforms of many frames that nobody asked for, other ones each time."""
+
+    def build(random: np.random.Generator) -> Change:
+        def spoil(message: Any) -> Any:
+            [one] = message.transforms
+            for _ in range(count):
+                other = copy.deepcopy(one)
+                other.child_frame_id = f"frame_{random.integers(1 << 40)}"
+                message.transforms.append(other)
+            return message
+
+        return on("/tf", spoil)(random)
+
+    return build

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from graph import NodeProcess, Robot
 
 sys.path.insert(0, str(Path(__file__).parent))
-from isolation import MISSING  # noqa: E402
+from isolation import MISSING
 
 collect_ignore_glob = ["graph.py", "isolation.py", "room.py"]
 
