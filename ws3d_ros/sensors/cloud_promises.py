@@ -77,23 +77,29 @@ def _check_lists(properties: list[list[str]]) -> None:
 
 
 def _check_pcd(file: BinaryIO, size: int) -> None:
-    header = {words[0]: words[1:] for words in _lines(file, "DATA")}
-    kind = header.get("DATA", [""])[0].lower()
-    points = int(header.get("POINTS", ["0"])[0])
-    if {"WIDTH", "HEIGHT"} <= header.keys():
-        points = max(points, int(header["WIDTH"][0]) * int(header["HEIGHT"][0]))
-    sizes = [int(word) for word in header.get("SIZE", [])]
-    counts = [int(word) for word in header.get("COUNT", ["1"] * len(sizes))]
-    _check(min([*sizes, *counts, points], default=0) >= 0, "a negative size", size)
-    bytes_ = sum(a * b for a, b in zip(sizes, counts, strict=False))
-    what = f"{points} points of {bytes_} bytes"
-    if kind == "binary_compressed":
-        packed = file.read(8)
-        unpacked = int.from_bytes(packed[4:], "little")
-        _check(max(points * bytes_, unpacked) <= _LZF * size, f"{max(points * bytes_, unpacked)} bytes", size)
+    """By pypcd4's own reading of the header, as another one could differ."""
+    from pypcd4 import Encoding, MetaData
+
+    lines: list[str] = []
+    while len(lines) < 10 and not (lines and lines[-1].startswith("DATA")):
+        line = file.readline(_HEADER_BYTES)
+        if not line:
+            break
+        words = line.decode("utf-8").strip()
+        if words and not words.startswith("#"):
+            lines.append(words)
+    header = MetaData.parse_header(lines)
+    points, values = header.points, sum(header.count)
+    bytes_ = sum(a * b for a, b in zip(header.size, header.count, strict=True))
+    _check(min(*header.size, *header.count, points) >= 0, "a negative size", size)
+    _check(values <= size, f"{values} values a point", size)
+    if header.data == Encoding.ASCII:
+        _check(points * values <= size, f"{points} points of {values} values", size)
+    elif header.data == Encoding.BINARY:
+        _check(points * bytes_ <= size, f"{points} points of {bytes_} bytes", size)
     else:
-        _check(sum(counts) <= size, f"{sum(counts)} values a point", size)
-        _check(points * (bytes_ if kind == "binary" else max(sum(counts), 1)) <= size, what, size)
+        unpacked = max(points * bytes_, int.from_bytes(file.read(8)[4:], "little"))
+        _check(unpacked <= _LZF * size, f"{unpacked} bytes", size)
 
 
 def _check_las(file: BinaryIO, size: int) -> None:

@@ -121,7 +121,7 @@ def _read_header(content: bytes) -> tuple[int, int, int]:
 
 
 def _size_in_png(content: bytes) -> tuple[int, int, int]:
-    """Height and width from the first chunk and the end of the last, if all are whole (PNG specification, 5.3).
+    """Height and width from the first chunk, the end of the last, if all are whole (PNG specification, 5.3).
 
     OpenCV allocates what a chunk's length says before it looks for the data, and some broken images make
     it read chunks behind the last.
