@@ -30,7 +30,7 @@ from ws3d_ros.reconstruction.map_file import MapFileError, MapHeader, SavedMap
 from ws3d_ros.reconstruction.transplant import moved
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.frame import FloatArray
-from ws3d_ros.untrusted import clipped
+from ws3d_ros.untrusted import clipped, short
 
 
 @dataclass(frozen=True)
@@ -258,17 +258,19 @@ def _fit_features(
 ) -> list[str]:
     """Brings columns of features into the running basis, or drops them with their evidence."""
     notes = []
-    for name in saved.header.spaces:
-        if name not in _WIDE & columns.keys() or columns[name].shape[1] == 0:
+    for name in ("feature", "embedding"):
+        if name not in columns or columns[name].shape[1] == 0:
             columns.pop(name, None)
             columns.pop(f"{name}_weight", None)
             continue
-        theirs, ours = saved.header.spaces[name], bases.get(name)
+        theirs, ours = saved.header.spaces.get(name, "unknown"), bases.get(name)
         if ours is None or ours.space != theirs:
             del columns[name]
             columns.pop(f"{name}_weight", None)
             here = f"'{ours.space}'" if ours else "nothing that reads them"
-            notes.append(f"{name}s were dropped: they are of the language space '{theirs}', here is {here}")
+            notes.append(
+                f"{name}s were dropped: they are of the language space {short(theirs)}, here is {here}"
+            )
             continue
         directions = ours.directions.float().cpu()
         basis = saved.basis.get(name)
