@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ws3d_ros import resources
 from ws3d_ros.language.vocabulary import (
+    LONGEST_NAME,
     MAX_NAMES,
     Vocabulary,
     VocabularyError,
@@ -180,3 +181,11 @@ def test_files_named_by_a_request_lie_below_their_folder(tmp_path: Path) -> None
             Vocabulary.load(name, str(folder))
         assert "password" not in str(raised.value)
     assert Vocabulary.load(str(tmp_path / "secret.yaml")).names == ("password",)
+
+
+def test_names_have_a_length_that_people_read_and_messages_do_not_repeat_all() -> None:
+    assert Vocabulary.of(["a" * LONGEST_NAME]).names == ("a" * LONGEST_NAME,)
+    for words in (["a" * (LONGEST_NAME + 1)], [f"word{i}" for i in range(100_000)]):
+        with pytest.raises(VocabularyError, match="at most") as refused:
+            Vocabulary.of(words)
+        assert len(str(refused.value)) < 1000

@@ -19,6 +19,8 @@ ROLES = ("obstacle", "traversable", "target", "ignore")
 COST_OF_ROLE = {"obstacle": 1.0, "traversable": 0.0, "target": 1.0, "ignore": 0.0}
 MAX_NAMES = 4096
 """More words than this are surely a mistake, and labels are 16-bit."""
+LONGEST_NAME = 200
+"""Letters. Encoders read some tens of words at most, and all messages of the vocabulary repeat it."""
 UNKNOWN_COLOR = (128, 128, 128)
 
 
@@ -88,7 +90,7 @@ class Vocabulary:
             entry = {**known.get(name.lower(), {}), "name": name}
             entry["synonyms"] = [word for word in entry.get("synonyms", ()) if word.lower() not in taken]
             entries.append(entry)
-        return _build({"entries": entries}, f"'{', '.join(names)}'")
+        return _build({"entries": entries}, f"'{clipped(', '.join(names))}'")
 
     @staticmethod
     def from_tree(tree: dict[str, Any], source: str) -> Vocabulary:
@@ -222,6 +224,8 @@ def _entry(item: Any, where: str) -> dict[str, Any]:
         raise VocabularyError(f"{where}: needs a 'name'; it is {short(item)}")
     name = _clean(item["name"])
     where = f"{where} ({clipped(name)})"
+    if len(name) > LONGEST_NAME:
+        raise VocabularyError(f"{where}: a name of {len(name)} letters; {LONGEST_NAME} at most")
     _only_keys(item, {"name", "synonyms", "color", "role", "cost"}, where)
     role = item.get("role", "obstacle")
     if role not in ROLES:
