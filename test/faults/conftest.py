@@ -50,7 +50,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         map__voxel_size_m=VOXEL_M,
         map__min_weight=0.0,
         map__folder=f'"{maps}"',
-        output__map_period_s=0.3,
+        output__map_period_s=0.2,
+        output__status_period_s=0.1,
     )
     if has_words():
         from students import random_student

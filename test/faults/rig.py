@@ -43,6 +43,8 @@ class Rig:
             start: starts the node.
             folder: the node's ``map.folder``.
             breaks: see breaking_node.py.
+
+        ``mapped`` is what the last check found, for the next.
         """
         self.robot, self.folder, self.breaks = robot, folder, breaks
         self._start = start
@@ -51,6 +53,7 @@ class Rig:
         self.relay = self.player.relay
         self.random = np.random.default_rng(0)
         self.answers: list[str] = []
+        self.mapped: Mapped | None = None
         self.start()
 
     def start(self) -> None:
