@@ -220,7 +220,8 @@ def _usable(saved: SavedMap) -> tuple[dict[str, Tensor], int]:
     good &= (columns["state"][:, column.POINT].abs() <= farthest_m).all(dim=1)
     good &= (columns["state"][:, [column.WEIGHT, column.COLOR_WEIGHT]] >= 0).all(dim=1)
     for name in _KNOWN.keys() & columns.keys():
-        good &= columns[name].isfinite().reshape(len(key), -1).all(dim=1)
+        if _KNOWN[name].is_floating_point:
+            good &= (columns[name].abs() <= _MOST).reshape(len(key), -1).all(dim=1)
     if "confidence" in columns:
         columns["confidence"] = columns["confidence"].clamp(0.0, 1.0)
     if not bool(good.all()):
@@ -229,6 +230,8 @@ def _usable(saved: SavedMap) -> tuple[dict[str, Tensor], int]:
 
 
 _WIDE = {"state", "feature", "embedding"}
+_MOST = 1e9
+"""Beyond all that maps hold; sums of what is below stay finite."""
 _KNOWN = {
     "key": torch.int64,
     "state": torch.float32,
