@@ -1,5 +1,6 @@
 # make demo    see it work: builds what is missing, plays a bag into the real node, writes out/demo/
 # make test    all tests, live graphs included
+# make soak    the long tests: every fault again, longer and by twos, ROUNDS times
 # make lint    ruff, mypy
 # make bench   the measurements in benchmarks/
 # make venv    only the environment (.venv: library, ROS 2 wheels, messages)
@@ -8,13 +9,14 @@
 PYTHON ?= python3
 BAG ?= samples/room
 OUT ?= out/demo
+ROUNDS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find ws3d_ros native msg srv compat cmake launch config -type f \
              -not -name '*.pyc' -not -name '*.so') \
            pyproject.toml setup.py CMakeLists.txt package.xml
 
-.PHONY: demo test lint bench venv native clean
+.PHONY: demo test soak lint bench venv native clean
 
 venv: $(VENV)/.installed
 
@@ -39,6 +41,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	ROS_PYTHON_CHECK_FIELDS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(VENV)/.installed
+	WS3D_SOAK=$(ROUNDS) ROS_PYTHON_CHECK_FIELDS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000 \
+	  $(BIN)/python -m pytest test/faults $(PYTEST_ARGS)
 
 lint: $(VENV)/.requirements
 	$(BIN)/ruff check .
