@@ -33,7 +33,7 @@ from ws3d_ros.evaluation.average_precision import (
     class_agnostic,
     partition,
 )
-from ws3d_ros.evaluation.boxes import Boxes, detection_precision
+from ws3d_ros.evaluation.boxes import Boxes, detection_precision, of_one_class
 from ws3d_ros.instances.boxes import boxes, vote
 from ws3d_ros.instances.instance import Instance
 from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints
@@ -170,6 +170,8 @@ class Judge:
         agnostic = average_precision(alike, 1, min_points=SMALLEST)
         named = average_precision(self._pairs, len(NAMES), STRUCTURE.tolist(), SMALLEST)
         mean = np.nanmean(detection_precision(self._boxes, len(NAMES)), axis=0)
+        nameless = [(of_one_class(true), of_one_class(found)) for true, found in self._boxes]
+        any_class = detection_precision(nameless, 1)[0]
         figures = {
             "class_agnostic": {
                 "ap": agnostic.ap,
@@ -182,6 +184,8 @@ class Judge:
             "ap25": named.ap25,
             "box_map25": float(mean[0]),
             "box_map50": float(mean[1]),
+            "box_ap25": float(any_class[0]),
+            "box_ap50": float(any_class[1]),
             "objects": int(agnostic.count.sum()),
         }
         return json.loads(json.dumps(figures), parse_float=lambda text: round(float(text), 4))

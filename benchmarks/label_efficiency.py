@@ -20,7 +20,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -40,6 +40,7 @@ from ws3d_ros.language.sentences import SPACE, SentenceEncoder, find_sentence_mo
 from ws3d_ros.network import checkpoint
 from ws3d_ros.network.backends.choose import choose_backend
 from ws3d_ros.network.choose import SHIPPED
+from ws3d_ros.network.student import Student
 from ws3d_ros.training import finetune
 from ws3d_ros.training.datasets.labelled_cloud import LabelledCloud
 from ws3d_ros.training.finetune import FineTuning, class_words, new_student, score
@@ -151,16 +152,25 @@ class Bench:
             hashlib.sha256(told + plan).hexdigest()[:12] for told in (b"", start.read_bytes())
         )
 
+    def untuned(self) -> Student:
+        """The pre-trained student as it is, for the classes of the scenes."""
+        before = checkpoint.load(self.start)
+        return new_student(self.recipe, self.names, self.encode, before, SPACE).eval()
+
     def without_labels(self) -> dict[str, float]:
         """The pre-trained student as it is, by words, on the scenes that all runs are scored on."""
-        before = checkpoint.load(self.start)
-        network = new_student(self.recipe, self.names, self.encode, before, SPACE).eval()
+        network = self.untuned()
         words = class_words(network, self.encode)
         figures = score(network, self.held_out, words, (), self.backend)
         return {name: round(value, 4) for name, value in figures.items() if name.startswith("words")}
 
-    def run(self, cell: Cell) -> dict[str, Any]:
-        """Trains one cell and scores it at the end."""
+    def named(self, network: Student, work: FineTuning) -> dict[str, float]:
+        """How well a student names the held-out scenes."""
+        words = class_words(network, self.encode)
+        return score(network, self.held_out, words, work.novel, self.backend)
+
+    def run(self, cell: Cell, judge: Callable[[Student, FineTuning], dict[str, float]]) -> dict[str, Any]:
+        """Trains one cell and has it judged at the end."""
         terms, pretrained = ALL[cell.variant]
         before = checkpoint.load(self.start) if pretrained else None
         spec = checkpoint.read_spec(self.start)  # from scratch: the same network
@@ -182,8 +192,7 @@ class Bench:
 
         def on_save(step: int) -> dict[str, float]:
             if step == plan.schedule.steps:
-                words = class_words(network, self.encode)
-                figures.update(score(network, self.held_out, words, work.novel, self.backend))
+                figures.update(judge(network, work))
             return figures
 
         begun = time.perf_counter()
@@ -242,7 +251,7 @@ def main() -> None:
         for number, cell in enumerate(wanted, start=1):
             if not lines.has(cell=cell.name()):
                 console.print(f"{number} of {len(wanted)}: {cell.name()}")
-                lines.add(bench.run(cell))
+                lines.add(bench.run(cell, bench.named))
     budget = {name: getattr(recipe.data, name) for name in ("scenes", "held_out", "clouds", "voxels")}
     budget["steps"] = recipe.schedule.steps
     result = {"start": bench.digests[True], "budget": budget, "cells": summary(lines.rows())}

@@ -130,6 +130,21 @@ def live_table(result: dict[str, Any]) -> str:
     return "\n\n".join([_machine(result), _table(heads, lines)])
 
 
+def feature_compression_table(result: dict[str, Any]) -> str:
+    """Image features by channels kept."""
+    words = list(result["rows"][0]["same_label"])
+    heads = ["named by", "channels", "bytes a voxel", "mIoU", "accuracy"]
+    lines = [
+        [
+            *(row["named_by"], str(row["channels"]), str(row["feature_bytes_a_voxel"])),
+            *(f"{row[figure]:.3f}" for figure in ("miou", "accuracy")),
+            *(f"{row['same_label'][name]:.3f}" for name in words),
+        ]
+        for row in result["rows"]
+    ]
+    return "\n\n".join([_machine(result), _table([*heads, *(f"same: {name}" for name in words)], lines)])
+
+
 def tracking_table(result: dict[str, Any]) -> str:
     """Sequences by how they are segmented."""
     heads = [
@@ -205,6 +220,26 @@ def label_efficiency_tables(result: dict[str, Any]) -> str:
     return "\n\n".join([f"{_machine(result)} {about}".strip(), _table(heads, lines)])
 
 
+def detection_table(result: dict[str, Any]) -> str:
+    """Boxes by share of labelled scenes and start; first the pre-trained student without any label."""
+    budget, before = result["budget"], result["without_labels"]
+    about = (
+        f"{budget['steps']} steps of {budget['clouds']} x {budget['voxels']} voxels of {budget['scenes']} "
+        f"scenes; {before['objects']:.0f} things in {budget['held_out']} others. Mean ± standard deviation "
+        "over seeds."
+    )
+    figures = ("box_map25", "box_map50", "box_ap25", "box_ap50", "names_box_map25", "names_box_map50")
+    lines = [["none", "pre-trained, as it is", "", *(f"{before[name]:.3f}" for name in figures)]]
+    for cell in result["cells"]:
+        amount = f"{cell['share']:.0%}"
+        lines.append([amount, cell["start"], str(cell["seeds"]), *(_pm(cell, name) for name in figures)])
+    heads = [
+        *("scenes with labels", "student", "seeds", "mAP@.25", "mAP@.50", "AP@.25, any class"),
+        *("AP@.50, any class", "mAP@.25 without the heads", "mAP@.50 without the heads"),
+    ]
+    return "\n\n".join([f"{_machine(result)} {about}".strip(), _table(heads, lines)])
+
+
 def draw_label_efficiency(result: dict[str, Any], path: Path) -> None:
     """mIoU over points a scene, and over the share of scenes, a curve a variant; dashed: full supervision."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -271,9 +306,11 @@ TABLES = {
     "zero_shot": zero_shot_tables,
     "pretraining": pretraining_table,
     "label_efficiency": label_efficiency_tables,
+    "detection": detection_table,
     "online": online_table,
     "live": live_table,
     "tracking": tracking_table,
+    "feature_compression": feature_compression_table,
     "virtual_views": virtual_views_tables,
     "adaptation": adaptation_tables,
 }

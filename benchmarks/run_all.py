@@ -23,7 +23,7 @@ NO_BENCHMARKS = {
     "results_table.py",
     "run_all.py",
 }
-HOURS = {"label_efficiency.py", "pretraining.py"}
+HOURS = {"detection.py", "label_efficiency.py", "pretraining.py"}
 """They train, and are started by hand; see docs/results.md."""
 
 

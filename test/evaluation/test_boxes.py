@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ws3d_ros.evaluation.boxes import Boxes, detection_precision, overlap
+from ws3d_ros.evaluation.boxes import Boxes, detection_precision, of_one_class, overlap
 
 
 def boxes(*rows: tuple[float, ...], label: int = 1) -> Boxes:
@@ -66,3 +66,47 @@ def test_precision_by_hand() -> None:
 
 def test_nothing_found_is_zero() -> None:
     assert detection_precision([(boxes((0, 0, 0, 1, 1, 1, 0, 0)), boxes())], 1).tolist() == [[0.0, 0.0]]
+
+
+def plainly(scenes: list[tuple[Boxes, Boxes]], number: int, threshold: float) -> float:
+    """Average precision of a class as the definition says it, box by box over all scenes at once."""
+    claims = [
+        (float(found.score[row]), place, row)
+        for place, (_, found) in enumerate(scenes)
+        for row in np.flatnonzero(found.label == number)
+    ]
+    taken: set[tuple[int, int]] = set()
+    hits = []
+    for _, place, row in sorted(claims, reverse=True):
+        true, found = scenes[place]
+        iou = np.where(true.label == number, overlap(found, true)[row], -1.0)
+        best = int(iou.argmax())
+        hits.append(bool(iou[best] >= threshold and (place, best) not in taken))
+        taken |= {(place, best)} if hits[-1] else set()
+    count = sum(int((true.label == number).sum()) for true, _ in scenes)
+    precisions = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits))]
+    return sum(max(precisions[n:]) for n, hit in enumerate(hits) if hit) / count
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 100_000))
+def test_precision_is_that_of_the_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def drawn(count: int) -> Boxes:
+        center, size = rng.uniform(-0.8, 0.8, (count, 3)), rng.uniform(0.5, 1.5, (count, 3))
+        return Boxes(center, size, rng.uniform(-4, 4, count), rng.integers(1, 3, count), rng.random(count))
+
+    scenes = [(drawn(5), drawn(8)) for _ in range(3)]
+    table = detection_precision(scenes, classes=2)
+    for number in (1, 2):
+        if any((true.label == number).any() for true, _ in scenes):
+            expected = [plainly(scenes, number, threshold) for threshold in (0.25, 0.5)]
+            np.testing.assert_allclose(table[number - 1], expected, atol=1e-12)
+
+
+def test_a_wrong_name_counts_only_where_names_do() -> None:
+    true, found = boxes((0, 0, 0, 1, 1, 1, 0, 0)), boxes((0, 0, 0, 1, 1, 1, 0, 0.9), label=2)
+    assert detection_precision([(true, found)], 2)[0].tolist() == [0.0, 0.0]
+    alike = [(of_one_class(true), of_one_class(found))]
+    assert detection_precision(alike, 1).tolist() == [[1.0, 1.0]]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ws3d_ros.training.protocols import (
+    DETECTION_SHARES,
     POINTS,
     SCENE_SHARES,
     hide,
@@ -18,16 +19,21 @@ from ws3d_ros.training.protocols import (
 
 def test_the_lists_are_those_that_were_published() -> None:
     assert limited_scenes(100, 0.05, seed=0) == [1, 11, 72, 81, 99]
+    assert limited_scenes(100, DETECTION_SHARES[0], seed=1) == [0, 24, 27, 34, 48, 50, 52, 62, 82, 91]
     assert novel_classes(("wall", "bed", "sofa", "desk", "sink"), 2, seed=0, never=("wall",)) == (
         "sofa",
         "desk",
     )
 
 
-@given(scenes=st.integers(1, 500), seed=st.integers(0, 9))
-def test_scene_lists_are_nested_and_of_their_size(scenes: int, seed: int) -> None:
-    lists = [limited_scenes(scenes, share, seed) for share in SCENE_SHARES]
-    for smaller, larger, share in zip(lists, [*lists[1:], range(scenes)], SCENE_SHARES, strict=True):
+@given(
+    shares=st.sampled_from([SCENE_SHARES, DETECTION_SHARES]),
+    scenes=st.integers(1, 500),
+    seed=st.integers(0, 9),
+)
+def test_scene_lists_are_nested_and_of_their_size(shares: tuple[float, ...], scenes: int, seed: int) -> None:
+    lists = [limited_scenes(scenes, share, seed) for share in shares]
+    for smaller, larger, share in zip(lists, [*lists[1:], range(scenes)], shares, strict=True):
         assert set(smaller) <= set(larger)
         assert len(smaller) == max(1, round(share * scenes))
 

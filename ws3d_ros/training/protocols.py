@@ -15,6 +15,8 @@ import numpy as np
 from ws3d_ros.training.datasets.labelled_cloud import NONE
 
 SCENE_SHARES = (0.01, 0.05, 0.1, 0.2)
+DETECTION_SHARES = (0.1, 0.2, 0.4, 0.8)
+"""Shares of labelled scenes for detection: boxes need whole things, so that there are more of them."""
 POINTS = (20, 50, 100, 200)
 
 
