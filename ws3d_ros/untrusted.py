@@ -11,12 +11,13 @@ import yaml
 _LONGEST = 200
 
 _short = reprlib.Repr()
+_short.maxlevel = 2
 _short.maxstring = _short.maxother = _short.maxlong = 60
 
 
 def short(value: Any) -> str:
     """``repr`` of a value for messages: long or deep ones are cut before they are written out."""
-    return _short.repr(value)
+    return clipped(_short.repr(value))
 
 
 def clipped(text: object) -> str:
