@@ -12,10 +12,9 @@ from torch import Tensor
 from ws3d_ros.language.questions import COLORS
 from ws3d_ros.reconstruction.window import Window
 
-ENOUGH = 200
-"""Voxels that tell the mean and the box of a thing; of larger things a share is read."""
-COLORS_OF = 4
-"""One voxel in so many of these is enough for colours."""
+CORNERS_OF, MEANS_OF = 200, 64
+"""Voxels that tell the box of a thing, and the means of its features and colours; of larger things a share is
+read."""
 _TURN, _GOLDEN = 1 << 32, 2_654_435_769
 
 FOCAL_RGB = {
@@ -74,22 +73,22 @@ def survey(window: Window, structure: Tensor) -> Things:
         structure: (S,) labels of ``segmentation.structure_labels``: what of these belongs to no instance is
             one thing for each label.
     """
-    of_voxel, ids, labels = _rows(window, structure)
+    of_voxel, ids = _rows(window, structure)
     count = len(ids)
-    read = _sample(of_voxel, count)
+    read = _sample(of_voxel, count, CORNERS_OF)
     row = of_voxel[read]
+    labels = row.new_zeros(count).scatter(0, row, window.label[read].long())
     half = window.voxel_size_m / 2
     points = window.points_m[read]
     index = row[:, None].expand(-1, 3)
     low = points.new_full((count, 3), torch.inf).scatter_reduce(0, index, points, "amin")
     high = points.new_full((count, 3), -torch.inf).scatter_reduce(0, index, points, "amax")
+    few = _sample(row, count, MEANS_OF)
+    read, row = read[few], row[few]
     colors = window.color[read]
-    # Small things, which are read whole, are few voxels.
-    few = (torch.bincount(row, minlength=count) < ENOUGH // 2)[row]
-    few[::COLORS_OF] = True
-    few &= ~colors[:, 0].isnan()
-    shares = torch.from_numpy(color_shares(colors[few].cpu().numpy())).to(points.device)
-    color, _ = _means(shares, row[few], count)
+    seen = ~colors[:, 0].isnan()
+    shares = torch.from_numpy(color_shares(colors[seen].cpu().numpy())).to(points.device)
+    color, _ = _means(shares, row[seen], count)
     means, known = {}, {}
     for column, values in (("feature", window.feature), ("embedding", window.embedding)):
         if values is not None and values.shape[1]:
@@ -99,7 +98,7 @@ def survey(window: Window, structure: Tensor) -> Things:
             means[column], known[column] = mean.cpu(), (number > 0).float().cpu()
     return Things(
         id=ids,
-        label=labels,
+        label=labels.cpu().numpy(),
         low_m=low.double().cpu().numpy() - half,
         high_m=high.double().cpu().numpy() + half,
         colors=color.double().cpu().numpy(),
@@ -132,8 +131,8 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
     return np.asarray(lab * np.array([LIGHTNESS, 1.0, 1.0], np.float32))
 
 
-def _rows(window: Window, structure: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Row of each voxel, and id and label of each row."""
+def _rows(window: Window, structure: Tensor) -> tuple[Tensor, np.ndarray]:
+    """Row of each voxel, and id of each row."""
     place, label = window.instance.to(torch.int64, copy=True), window.label
     top = int(place.amax()) if len(place) else 0
     # Place 0: neither instance nor structure.
@@ -147,16 +146,14 @@ def _rows(window: Window, structure: Tensor) -> tuple[Tensor, np.ndarray, np.nda
     used = size.nonzero()[:, 0]
     row_of_place = torch.full_like(size, len(used))
     row_of_place[used] = torch.arange(len(used), device=used.device)
-    label_of_place = torch.zeros_like(size)
-    label_of_place[place] = label.long()
     ids = torch.where(used <= top, used, 0)
-    return row_of_place[place], ids.cpu().numpy(), label_of_place[used].cpu().numpy()
+    return row_of_place[place], ids.cpu().numpy()
 
 
-def _sample(of_voxel: Tensor, count: int) -> Tensor:
-    """Voxels to read, ascending: about ``ENOUGH`` of each thing, evenly, and all of smaller ones."""
+def _sample(of_voxel: Tensor, count: int, enough: int) -> Tensor:
+    """Voxels to read, ascending: about so many of each thing, evenly, and all of smaller ones."""
     size = torch.bincount(of_voxel, minlength=count + 1)
-    below = (_TURN * (ENOUGH / size.clamp(min=1)).clamp(max=1.0)).long()
+    below = (_TURN * (enough / size.clamp(min=1)).clamp(max=1.0)).long()
     below[count] = 0
     # Multiples of the golden ratio of a whole turn: evenly spread however many are taken (Weyl, 1916).
     turned = torch.arange(len(of_voxel), device=of_voxel.device) * _GOLDEN & (_TURN - 1)
