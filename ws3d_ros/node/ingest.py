@@ -135,7 +135,10 @@ class Ingest:
         self._polled_s = now_s
 
     def close(self) -> None:
-        """Ends all subscriptions."""
+        """Ends all subscriptions; what waits for tf is dropped, as ``deactivated``."""
+        for sensor, room in self._rooms.items():
+            for _ in room.clear():
+                self._ledger.dropped(sensor, "deactivated")
         for source in self.inputs():
             source.close()
         self._listener.close()
