@@ -147,9 +147,10 @@ class Rig:
         and lets them go on."""
         self.player.pause()
         try:
-            status = self.fresh_status()
+            self.fresh_status()
             self.robot.wait(self.is_settled, "the map on display has as many voxels as the status counts")
-            status, message = self.robot.newest("status"), self.robot.newest("semantic_map")
+            # Its counts were taken before its queues, so the next one is the first with all of them.
+            status, message = self.fresh_status(), self.robot.newest("semantic_map")
             points = points_of(message)
             check_cloud(points, len(self.robot.newest("vocabulary").names))
             check_counts(status)
