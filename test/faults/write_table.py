@@ -14,7 +14,7 @@ GHOSTS = 1.05
 
 
 def row(seen: dict[str, Any]) -> str:
-    named = re.sub(r"/tmp/\S*/maps/", "", seen["named"]).removeprefix("ws3d: ")
+    named = re.sub(r"/tmp/\S*/maps/?", "", seen["named"]).removeprefix("ws3d: ")
     named = re.sub(r" \d+$", "", named).replace("|", "/")
     named = named if len(named) <= LONGEST else named[:LONGEST].rsplit(" ", 1)[0] + " …"
     what = "mapped on, harmless" if not named else "kept what was mapped"
