@@ -6,9 +6,10 @@ From scratch and from the pre-trained student, all labels of the share of the sc
 terms of label_efficiency.yaml (heads of boundaries and offsets are among them). Then, on held-out scenes:
 names by words, things cut out with the learnt boundaries and offsets, upright boxes around them, and their
 mAP at 0.25 and 0.50 over the classes of things, and AP whatever they are called. "names_" before a figure:
-the same things cut out by names and shapes alone. The measure is the pre-trained student without any label.
-Lines, parts and interruptions are as in label_efficiency.py. --quick: two runs of a few steps, into --runs
-alone, to prove that it works.
+the same things cut out by names and shapes alone. The measures are the pre-trained student without any
+label, and true names, boundaries and offsets, cut out and boxed in the same way.
+Lines, parts and interruptions are as in label_efficiency.py; --seeds 0 sums up the lines that are there.
+--quick: two runs of a few steps, into --runs alone, to prove that it works.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 from cells import Lines, mean_and_deviation, part_of
 from common import RESULTS, save
-from instances import SMALLEST, STRUCTURE, Judge, scene
+from instances import SMALLEST, STRUCTURE, Judge, said, scene, told
 from label_efficiency import RECIPE, Bench, Cell, cut_once
 from results_table import detection_table
 from rich.console import Console
@@ -84,15 +85,28 @@ class Held:
             heads = {"": (reading.boundary[:, 1].sigmoid(), reading.offset_m), "names_": (None, None)}
             for way, (boundary, offset_m) in heads.items():
                 regions = superpoints(window, boundary)
-                said = summed(chance, regions.of_voxel, regions.count)
-                found = segment(window, regions, said, STRUCTURE, boundary, offset_m, SMALLEST)
+                words_of = summed(chance, regions.of_voxel, regions.count)
+                found = segment(window, regions, words_of, STRUCTURE, boundary, offset_m, SMALLEST)
                 judges[way].add(window, name, thing, (word + 1).short(), confidence, found)
-        return {
-            way + figure: float(value)
-            for way, judge in judges.items()
-            for figure, value in judge.figures().items()
-            if figure in FIGURES or figure == "objects"
-        }
+        return {way + figure: value for way in judges for figure, value in of_boxes(judges[way]).items()}
+
+    def judge_truth(self) -> dict[str, float]:
+        """Figures of boxes around what is cut out of true names, boundaries and offsets."""
+        judge = Judge()
+        for path in self._paths:
+            window, name, thing = scene(path)
+            ways = told(window, name, thing, None)
+            label, confidence, boundary, offset_m = ways["true names, boundaries, offsets"]
+            regions = superpoints(window, boundary)
+            words_of = said(label, confidence, regions.of_voxel, regions.count)
+            found = segment(window, regions, words_of, STRUCTURE, boundary, offset_m, SMALLEST)
+            judge.add(window, name, thing, label, confidence, found)
+        return of_boxes(judge)
+
+
+def of_boxes(judge: Judge) -> dict[str, float]:
+    """What it says of boxes, and of how many there should be."""
+    return {name: float(value) for name, value in judge.figures().items() if name in (*FIGURES, "objects")}
 
 
 def summed(chance: Tensor, region: Tensor, count: int) -> Tensor:
@@ -148,7 +162,7 @@ def main() -> None:
     budget = {name: getattr(recipe.data, name) for name in ("scenes", "held_out", "clouds", "voxels")}
     budget["steps"] = recipe.schedule.steps
     result = {"start": bench.digests[True], "budget": budget, "cells": summary(lines.rows())}
-    result["without_labels"] = held.judge(bench.untuned())
+    result |= {"without_labels": held.judge(bench.untuned()), "truth": held.judge_truth()}
     if not arguments.quick:
         save("detection", result)
     print(detection_table(result))

@@ -221,15 +221,19 @@ def label_efficiency_tables(result: dict[str, Any]) -> str:
 
 
 def detection_table(result: dict[str, Any]) -> str:
-    """Boxes by share of labelled scenes and start; first the pre-trained student without any label."""
-    budget, before = result["budget"], result["without_labels"]
+    """Boxes by share of labelled scenes and start; first the truth, and the student without any label."""
+    budget, before, truth = result["budget"], result["without_labels"], result["truth"]
     about = (
         f"{budget['steps']} steps of {budget['clouds']} x {budget['voxels']} voxels of {budget['scenes']} "
         f"scenes; {before['objects']:.0f} things in {budget['held_out']} others. Mean ± standard deviation "
         "over seeds."
     )
     figures = ("box_map25", "box_map50", "box_ap25", "box_ap50", "names_box_map25", "names_box_map50")
-    lines = [["none", "pre-trained, as it is", "", *(f"{before[name]:.3f}" for name in figures)]]
+    true = [f"{truth[name]:.3f}" for name in figures[:4]]
+    lines = [
+        ["", "true names, boundaries, offsets", "", *true, "", ""],
+        ["none", "pre-trained, as it is", "", *(f"{before[name]:.3f}" for name in figures)],
+    ]
     for cell in result["cells"]:
         amount = f"{cell['share']:.0%}"
         lines.append([amount, cell["start"], str(cell["seeds"]), *(_pm(cell, name) for name in figures)])
