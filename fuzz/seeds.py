@@ -210,7 +210,6 @@ def _texts() -> Iterator[tuple[str, bytes]]:
     )
     yield "vocabulary/aliases_in_entries", b"\x01" + nested.encode()
     yield "vocabulary/no_date", b"\x01entries: [2001-99-99]"
-    yield "vocabulary/deep", b"\x01entries: " + b"[" * 1500
     yield "recipe/finetune", b"\x01start: ''\nlabels: {points: 5}\ncontrast: {thresholds: [0.9, 0.8]}\n"
     yield "recipe/code", b"\x00seed: !!python/object/new:os.system ['touch ws3d_was_here']\n"
     yield "recipe/many_aliases", b"\x00" + aliases.encode() + b"seed: *i\n"

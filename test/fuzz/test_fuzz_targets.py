@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 KEPT = [(name, file) for name in TARGETS for file in corpus(name)]
-SLOW = {"student": 8, "map_file": 40}
+SLOW = {"student": 8, "map_file": 25}
 """Cases, where one takes more than a few milliseconds."""
 
 
@@ -59,7 +59,7 @@ def damaged(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
 def test_damaged_inputs(name: str) -> None:
     seeds = list(corpus(name).values())
 
-    @settings(max_examples=SLOW.get(name, 80), suppress_health_check=list(HealthCheck))
+    @settings(max_examples=SLOW.get(name, 50), suppress_health_check=list(HealthCheck))
     @given(st.one_of(damaged(seeds), st.binary(max_size=200)))
     def damage(data: bytes) -> None:
         run(TARGETS[name], data)
