@@ -29,7 +29,7 @@ def has_words() -> bool:
     return True
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """The node has mapped the room when the first fault begins."""
     from graph import NodeProcess, Robot

@@ -108,6 +108,7 @@ SERVICES = [
         "a hundred thousand words",
         asked(partial(words, entries=[f"word{i}" for i in range(100_000)])),
         ("set_vocabulary False", "at most"),
+        again=True,
     ),
     Fault(
         "the same word twice",
