@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ws3d_ros.network.namer import Namer
-from ws3d_ros.node import doctor
+from ws3d_ros.node import doctor, workers
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.main import main
 from ws3d_ros.node.outputs import Outputs
@@ -49,6 +49,7 @@ def breakable(owner: Any, method: str, place: str) -> None:
     setattr(owner, method, broken)
 
 
+workers.STUCK_S = 2.0  # so that nobody need hang for long
 breakable(Pipeline, "integrate", "mapping")
 breakable(Pipeline, "name", "names")
 breakable(Pipeline, "rename", "words")

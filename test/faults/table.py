@@ -182,6 +182,11 @@ NODE = [
         ("the 3D network failed", "OutOfMemoryError"),
     ),
     Fault("mapping hangs for 3 s", broken("mapping", "hang"), ("overload",)),
+    Fault(
+        "naming hangs for 3 s",
+        together(broken("names", "hang"), NEWS),
+        ("names has been at one piece of work",),
+    ),
     Fault("the node is deactivated", deactivated, ("ws3d: pipeline: state inactive",)),
     Fault("the process stands still for 3 s", frozen, ("paused for",)),
     Fault("the process is killed and started again", killed, ("load_map True",)),

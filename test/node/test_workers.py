@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ws3d_ros.node import workers
 from ws3d_ros.node.reporter import FORGET_S, KEEP_S, LOG_EVERY_S, Reporter
 from ws3d_ros.node.workers import Mailbox, Worker
 
@@ -65,6 +66,29 @@ def test_worker_outlives_exceptions() -> None:
     assert worker.mailbox.request(lambda: threading.current_thread().name).result(10) == "mapping"
     assert worker.stop(10)
     assert errors == [("mapping", "out of luck")]
+
+
+def test_a_worker_that_does_not_come_back_is_noticed_and_believed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "STUCK_S", 0.05)
+    worker = Worker("names", Mailbox(), lambda name, error: None)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        go_on.wait(30)
+
+    worker.start()
+    assert worker.stuck_s() == 0.0  # idle for longer than that is nothing
+    worker.mailbox.post(hang)
+    assert begun.wait(10)
+    time.sleep(0.1)
+    assert worker.stuck_s() >= 0.1
+    go_on.set()
+    worker.mailbox.request(lambda: None).result(10)
+    assert worker.stop(10)
+    assert worker.stuck_s() == 0.0
 
 
 def test_who_asks_gets_the_exception() -> None:

@@ -256,6 +256,7 @@ class PerceptionNode(LifecycleNode):
     def _tell_status(self) -> None:
         assert self._core is not None
         waiting = self._activity.ingest.waiting() if self._activity is not None else 0
+        self._tell_stuck(self._core)
         status = status_message(
             health(self._core, self._activity is not None, waiting), self._core.outputs.header()
         )
@@ -264,6 +265,17 @@ class PerceptionNode(LifecycleNode):
         sections = self._activity.doctor.sections if self._activity is not None else []
         diagnostics.status += [doctor.to_entry(self.get_name(), section) for section in sections]
         self._diagnostics.publish(diagnostics)
+
+    def _tell_stuck(self, core: Core) -> None:
+        """The watchdog. Python cannot end a thread; who is stuck is believed again when it comes back."""
+        for worker in core.engine.workers:
+            if since_s := worker.stuck_s():
+                core.reporter.report(
+                    f"{worker.name} stuck",
+                    f"{worker.name} has been at one piece of work for {since_s:.0f} s; what does not need it "
+                    "goes on. If it does not come back, start the node again, with a smaller model or "
+                    "map.window_radius_m",
+                )
 
     def _on_time_jump(self) -> None:
         assert self._core is not None

@@ -15,6 +15,8 @@ from typing import TypeVar
 Work = Callable[[], object]
 Result = TypeVar("Result")
 IDLE_S = 0.2
+STUCK_S = 20.0
+"""A thread that is at one piece of work for longer may not come back."""
 
 
 class Mailbox:
@@ -124,6 +126,11 @@ class Worker:
     def load(self) -> tuple[int, float]:
         """How much waits or is being done, and the age in seconds of what waits longest."""
         return len(self.mailbox) + self.is_busy, self.mailbox.oldest_s()
+
+    def stuck_s(self) -> float:
+        """How long it has been at its present piece of work, if that is more than ``STUCK_S``; else 0."""
+        passed = time.monotonic() - self._begun_s if self.is_busy else 0.0
+        return passed if passed > STUCK_S else 0.0
 
     def busy_share(self) -> float:
         """How much of the time since the last call the thread worked, 0 to 1."""
