@@ -12,7 +12,7 @@ from torch import Tensor
 from ws3d_ros.language.questions import COLORS
 from ws3d_ros.reconstruction.window import Window
 
-CORNERS_OF, MEANS_OF = 200, 64
+CORNERS_OF, MEANS_OF = 200, 48
 """Voxels that tell the box of a thing, and the means of its features and colours; of larger things a share is
 read."""
 _TURN, _GOLDEN = 1 << 32, 2_654_435_769
