@@ -27,6 +27,7 @@ from ws3d_ros.instances.objects import State
 from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints, with_names
 from ws3d_ros.instances.superpoints import Regions
 from ws3d_ros.instances.tracking import Tracker
+from ws3d_ros.ladder import Ladder, rungs
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.learning import Learning
@@ -59,6 +60,7 @@ class Pipeline:
         map: the voxel map.
         vocabulary: the words in use; changed by :meth:`set_vocabulary`.
         stopwatch: times of the stages.
+        ladder: how much is understood when the GPU's memory is short.
         learning: what teaches the 3D network on the way, or None.
         states: how it stands with each object, by instance; those that are remembered as gone included.
     """
@@ -84,6 +86,7 @@ class Pipeline:
             self._embedding_basis = namer.basis(most)
             embedding_channels = self._embedding_basis.channels
         self.map = VoxelMap(config.map, config.inputs, channels, device, embedding_channels)
+        self.ladder = Ladder(rungs(encoder is not None, namer is not None, config.semantics.virtual_views))
         self._keyframes = Keyframes()
         self._new_voxels = self._window_voxels = 0
         self._read_ns = 0
@@ -167,7 +170,8 @@ class Pipeline:
             due = self._keyframes.take(measurement, novel, self._config.semantics)
         else:
             waited = abs(measurement.stamp_ns - self._read_ns) > WAITED_NS and self._new_voxels > 0
-            due = (novel or waited) and (self._namer is not None or self.looks_around)
+            can = self._namer is not None or self.looks_around
+            due = (novel or waited) and can and self.ladder.effort.names
         if due:
             self._new_voxels, self._read_ns = 0, measurement.stamp_ns
             self._keyframes_since_look += self.looks_around
@@ -183,21 +187,23 @@ class Pipeline:
     @property
     def looks_around(self) -> bool:
         """Whether there are virtual views."""
-        return self._eyes is not None and self._config.semantics.virtual_views
+        return self._eyes is not None and self._config.semantics.virtual_views and self.ladder.effort.views
 
     def encodes(self, measurement: Frame | Scan) -> TypeGuard[Frame]:
         """Whether there is an image and something that encodes it."""
-        return self._eyes is not None and isinstance(measurement, Frame) and measurement.color is not None
+        can = self._eyes is not None and self.ladder.effort.names
+        return can and isinstance(measurement, Frame) and measurement.color is not None
 
     def snapshot(self, measurement: Frame | Scan, *, features: bool = True) -> Window:
         """A copy of the map around the sensor; :meth:`look` needs no ``features``."""
         pose = measurement.T_map_camera if isinstance(measurement, Frame) else measurement.T_map_lidar
-        return self.window(pose[:3, 3], features=features)
+        return self.window(pose[:3, 3], self.ladder.effort.window, features=features)
 
-    def window(self, center_m: FloatArray, *, features: bool = True) -> Window:
-        """A copy of the map around a place (3,)."""
+    def window(self, center_m: FloatArray, share: float = 1.0, *, features: bool = True) -> Window:
+        """A copy of the map around a place (3,), as far as a ``share`` of ``map.window_radius_m``."""
         with self.stopwatch("snapshot"):
-            window = self.map.window(center_m, self._config.map.window_radius_m, features=features)
+            radius_m = share * self._config.map.window_radius_m
+            window = self.map.window(center_m, radius_m, features=features)
         self._window_voxels = len(window)
         return window
 
@@ -274,13 +280,15 @@ class Pipeline:
 
     def read(self, window: Window) -> Understood:
         """What the 3D network sees in each voxel of a window, to be stored; the slow part of naming."""
-        if self._namer is None:
+        effort = self.ladder.effort
+        if self._namer is None or not effort.network:
             return Understood(moves=window.moves)
         try:
             with self.stopwatch("network"):
-                embedding = self._namer.read(window, self._embedding_basis)
+                embedding = self._namer.read(window, self._embedding_basis, effort.piece)
         except Exception as error:
             log.debug("the network failed", exc_info=True)
+            self.ladder.heard(error)
             return Understood(network_error=f"{type(error).__name__}: {error}", moves=window.moves)
         return Understood(read=Patch(window.keys, embedding=embedding), moves=window.moves)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ws3d_ros import ladder
 from ws3d_ros.network.namer import Namer
 from ws3d_ros.node import doctor, workers
 from ws3d_ros.node.ingest import Ingest
@@ -49,7 +50,7 @@ def breakable(owner: Any, method: str, place: str) -> None:
     setattr(owner, method, broken)
 
 
-workers.STUCK_S = 2.0  # so that nobody need hang for long
+workers.STUCK_S = ladder.CALM_S = 2.0  # so that nobody need hang, or be without names, for long
 breakable(Pipeline, "integrate", "mapping")
 breakable(Pipeline, "name", "names")
 breakable(Pipeline, "rename", "words")

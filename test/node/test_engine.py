@@ -140,3 +140,24 @@ def test_names_of_before_a_jump_arrive_where_their_voxels_are(make: Make) -> Non
     assert in_box.any()
     assert (named.label[in_box] == 3).float().mean() > 0.9  # its foot may be the floor's
     assert engine.errors == 0
+
+
+def test_gpu_memory_that_ends_while_images_are_encoded_costs_a_rung_and_no_geometry(make: Make) -> None:
+    engine, reporter = make(SurfaceReader())
+
+    def poor(frame: object, window: Window) -> Understood:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory, on purpose")
+
+    engine.pipeline.look = poor  # type: ignore[method-assign]
+    engine._images.mailbox.post(partial(engine._look, 7.0, shot(pose())))
+    deadline = time.monotonic() + 30.0
+    while engine.errors == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert engine.errors == 1
+    assert engine.pipeline.ladder.rung == 1
+    assert "smaller pieces" in engine.pipeline.ladder.problem()
+    assert any("images survived an error" in problem for problem in reporter.problems())
+    before = len(engine.pipeline.map)
+    there = engine._mapping.mailbox.request(partial(engine.pipeline.integrate, shot(pose(-1.0)))).result(30.0)
+    assert there.new > 0
+    assert len(engine.pipeline.map) > before

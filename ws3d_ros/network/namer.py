@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -60,7 +62,7 @@ class Namer:
         return principal_basis(self._span, self._texts.space, most)
 
     @torch.inference_mode()
-    def read(self, window: Window, basis: FeatureBasis) -> Tensor:
+    def read(self, window: Window, basis: FeatureBasis, piece: float = 1.0) -> Tensor:
         """What the network sees in each voxel, in words' terms, whatever the words will be.
 
         The network sees the voxels' centroids on its own grid: those that share one of its cells are
@@ -69,6 +71,8 @@ class Namer:
         Args:
             window: N voxels of any size.
             basis: of :meth:`basis`.
+            piece: below 1 the window is read in parts of this share, with this share of their usual
+                surroundings: in less memory, and slightly worse.
 
         Returns:
             (N, K) float16 unit vectors of the language space, compressed (then no longer than 1).
@@ -77,7 +81,8 @@ class Namer:
         device = window.points_m.device
         result = torch.empty(len(window), basis.channels, dtype=torch.float16, device=device)
         directions = FeatureBasis(basis.directions.to(device), basis.space)
-        for rows, part in pieces(cells, MOST_VOXELS, HALO):
+        most = math.ceil(piece * min(len(cells), MOST_VOXELS)) if piece < 1.0 else MOST_VOXELS
+        for rows, part in pieces(cells, most, round(piece * HALO)):
             reading = self.reader.read(cells[rows], window.color[rows], window.normal[rows])
             of_part = torch.searchsorted(rows, part)
             for some, read in zip(part.split(AT_ONCE), of_part.split(AT_ONCE), strict=True):

@@ -123,7 +123,6 @@ class Engine:
 
     def copy(self, whole_map: bool) -> Future[Snapshot]:
         """A copy of the window around the robot, or of the whole map."""
-
         return self._mapping.mailbox.request(partial(self._snapshot, whole_map, features=True))
 
     def _snapshot(self, whole_map: bool, *, features: bool) -> Snapshot:
@@ -136,8 +135,8 @@ class Engine:
         return Snapshot(window, self.words, self._arrived_s, self._sight, states, self._eyes, named_s)
 
     def window(self) -> Window:
-        """The voxels around the robot. On the mapping thread only."""
-        return self.pipeline.window(self._center_m)
+        """The voxels around the robot, to be understood. On the mapping thread only."""
+        return self.pipeline.window(self._center_m, self.pipeline.ladder.effort.window)
 
     def forget_waiting(self, reason: str) -> None:
         """Throws measurements away that still wait, counted under the reason for it."""
@@ -392,6 +391,7 @@ class Engine:
     def survive(self, worker: str, error: Exception) -> None:
         """Counts and tells an exception that ended one piece of work, and nothing else."""
         self.errors += 1
+        self.pipeline.ladder.heard(error)
         where = traceback.extract_tb(error.__traceback__)[-1]
         self._reporter.report(
             f"{worker} {type(error).__name__}",

@@ -257,6 +257,8 @@ class PerceptionNode(LifecycleNode):
         assert self._core is not None
         waiting = self._activity.ingest.waiting() if self._activity is not None else 0
         self._tell_stuck(self._core)
+        if problem := self._core.engine.pipeline.ladder.problem():
+            self._core.reporter.report(problem, problem, once=True)
         status = status_message(
             health(self._core, self._activity is not None, waiting), self._core.outputs.header()
         )
