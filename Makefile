@@ -1,6 +1,6 @@
 # make demo    see it work: builds what is missing, plays a bag into the real node, writes out/demo/
 # make test    all tests, live graphs included
-# make soak    the long tests: every fault again, longer and by twos, ROUNDS times
+# make soak    the long tests: every fault again, longer and by twos, ROUNDS times; then an hour of one bag
 # make lint    ruff, mypy
 # make bench   the measurements in benchmarks/
 # make venv    only the environment (.venv: library, ROS 2 wheels, messages)
@@ -45,6 +45,7 @@ test: $(VENV)/.installed
 soak: $(VENV)/.installed
 	WS3D_SOAK=$(ROUNDS) ROS_PYTHON_CHECK_FIELDS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000 \
 	  $(BIN)/python -m pytest test/faults $(PYTEST_ARGS)
+	OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000 $(BIN)/python benchmarks/soak.py
 
 lint: $(VENV)/.requirements
 	$(BIN)/ruff check .
