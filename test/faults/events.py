@@ -116,7 +116,14 @@ def small_files(pid: int) -> int:
 
 
 def no_more_files(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """The lowest number that no open file has: the limit is on numbers. Files that are open for a moment
+    only, as when the node reads how much memory it has, are told by looking more than once."""
+    lowest = []
+    for _ in range(10):
+        taken = {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
+        lowest.append(min(set(range(len(taken) + 1)) - taken))
+        time.sleep(0.01)
+    return min(lowest)
 
 
 def words(rig: Rig, entries: list[str]) -> str:
