@@ -187,9 +187,16 @@ def as_window(saved: SavedMap, min_weight: float = 0.2) -> Window:
 
 
 def checkpoint_digest(checkpoint: str) -> str:
-    """SHA-256 of the weights that the setting ``network.checkpoint`` means, empty where there are none."""
+    """SHA-256 of the weights that the setting ``network.checkpoint`` means, empty where there are none.
+
+    Raises:
+        MapFileError: if they are there and cannot be read.
+    """
     path = SHIPPED if checkpoint == "auto" else Path(checkpoint).expanduser()
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    except OSError as error:
+        raise MapFileError(f"{path}, whose digest belongs into the map, cannot be read: {error}") from error
 
 
 def _usable(saved: SavedMap) -> tuple[dict[str, Tensor], int]:

@@ -67,7 +67,7 @@ SERVICES = [
     Fault(
         "save without file handles left",
         save_with_limit(resource.RLIMIT_NOFILE, no_more_files),
-        ("save_map False", "cannot be written"),
+        ("save_map False", "Too many open files"),
     ),
     Fault(
         "load what is not there",
