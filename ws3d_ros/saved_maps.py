@@ -228,7 +228,8 @@ def _usable(saved: SavedMap) -> tuple[dict[str, Tensor], int]:
     good &= (columns["state"][:, [column.WEIGHT, column.COLOR_WEIGHT]] >= 0).all(dim=1)
     for name in _KNOWN.keys() & columns.keys():
         if _KNOWN[name].is_floating_point:
-            good &= (columns[name].abs() <= _MOST).reshape(len(key), -1).all(dim=1)
+            fits = columns[name].abs() <= _MOST
+            good &= fits if fits.ndim == 1 else fits.all(dim=1)
     if "confidence" in columns:
         columns["confidence"] = columns["confidence"].clamp(0.0, 1.0)
     if not bool(good.all()):

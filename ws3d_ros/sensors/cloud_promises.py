@@ -107,10 +107,11 @@ def _check_las(file: BinaryIO, size: int) -> None:
     head = file.read(375)
     if len(head) < 227:
         return  # nothing to promise with
-    records, kind, length, points = struct.unpack_from("<IBHI", head, 100)
+    begin, records, kind, length, points = struct.unpack_from("<IIBHI", head, 96)
     extended = 0
     if head[25] >= 4 and len(head) == 375:
         extended, points = struct.unpack_from("<IQ", head, 243)
+    _check(begin <= size, f"points from byte {begin}", size)
     _check(54 * records + 60 * extended <= size, f"{records + extended} records of variable length", size)
     most = size * (_LAZ if kind >= 64 else 1)
     _check(points * length <= most, f"{points} points of {length} bytes", size)
