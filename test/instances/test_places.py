@@ -97,3 +97,18 @@ def test_gaps_and_values_as_by_hand(boxes: list[tuple[tuple[float, ...], tuple[f
         values = holds(kind, made, [ones])
         # Rounding may carry a share of a footprint a little over 1.
         assert ((values >= 0.0) & (values <= 1.0 + 1e-9)).all()
+
+
+@given(seed=st.integers(0, 99))
+def test_gaps_are_those_of_each_pair_of_boxes(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    low = random.uniform(-2, 2, (7, 3))
+    boxes = Boxes(low, low + random.uniform(0, 2, (7, 3)))
+    for i in range(7):
+        for j in range(7):
+            gap = [
+                max(boxes.low_m[i, k] - boxes.high_m[j, k], boxes.low_m[j, k] - boxes.high_m[i, k], 0.0)
+                for k in range(3)
+            ]
+            assert boxes.apart_m[:, i, j] == pytest.approx(gap)
+            assert boxes.gap_m[i, j] == pytest.approx(np.linalg.norm(gap))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ws3d_ros.alignment.compression import FeatureBasis
 from ws3d_ros.instances.lexicon import Lexicon, Space
 from ws3d_ros.instances.query import FOUND, Result, calibrated, rank, word_shares
 from ws3d_ros.instances.segmentation import structure_labels
-from ws3d_ros.instances.survey import FOCAL_RGB, color_shares, survey
+from ws3d_ros.instances.survey import FOCAL_RGB, LIGHTNESS, SPREAD, _sample, color_shares, survey
 from ws3d_ros.language.prompts import embed
 from ws3d_ros.language.questions import parse
 from ws3d_ros.language.vocabulary import Vocabulary
@@ -202,6 +205,45 @@ def test_focal_colours_are_themselves() -> None:
         shares = color_shares(np.array(shades, np.float32))
         assert (shares.argmax(axis=1) == i).all(), name
         assert shares.sum(axis=1) == pytest.approx(np.ones(len(shades)), abs=1e-5)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 400), min_size=1, max_size=6),
+    none=st.integers(0, 50),
+    enough=st.integers(1, 300),
+    seed=st.integers(0, 9),
+)
+def test_the_sample_is_that_of_whole_numbers(sizes: list[int], none: int, enough: int, seed: int) -> None:
+    rows = np.repeat(np.arange(len(sizes) + 1), [*sizes, none])
+    np.random.default_rng(seed).shuffle(rows)
+    found = _sample(torch.from_numpy(rows.astype(np.int32)), torch.tensor(sizes), enough).tolist()
+    turn, expected = 1 << 32, []
+    for voxel, row in enumerate(rows.tolist()):
+        part = min(enough / sizes[row], 1.0) if row < len(sizes) else 0.0
+        if voxel * 2_654_435_769 % turn < int(part * turn):
+            expected.append(voxel)
+    assert found == expected
+
+
+def test_shares_of_colours_are_a_softmax_over_squared_distances() -> None:
+    colors = np.random.default_rng(2).uniform(0, 255, (40, 3)).astype(np.float32)
+
+    def lab(rgb: np.ndarray) -> np.ndarray:
+        return cv2.cvtColor(np.float32(rgb)[None, None] / np.float32(255), cv2.COLOR_RGB2LAB)[0, 0] * [
+            LIGHTNESS,
+            1.0,
+            1.0,
+        ]
+
+    for color, found in zip(colors, color_shares(colors), strict=True):
+        squared = [
+            min(((lab(color) - lab(np.array(shade))) ** 2).sum() for shade in shades)
+            for shades in FOCAL_RGB.values()
+        ]
+        likely = np.exp(-np.array(squared) / (2 * SPREAD**2))
+        # float32 squares of up to 10^4 differ in their last digits.
+        assert found == pytest.approx(likely / likely.sum(), abs=1e-4)
+    assert color_shares(np.zeros((0, 3), np.float32)).shape == (0, len(FOCAL_RGB))
 
 
 def test_calibration_keeps_the_order() -> None:

@@ -102,15 +102,15 @@ def rank(
     of_voxel = things.of_voxel
     chosen = torch.zeros(len(things) + 1)
     chosen[rows] = torch.from_numpy(score[rows]).float()
-    voxel_score = chosen[of_voxel]
-    lit = voxel_score.nonzero()[:, 0]
+    lit = (chosen > 0).index_select(0, of_voxel).nonzero()[:, 0]
+    row_of_lit = of_voxel.index_select(0, lit)
     answers = [
         Answer(
             id=int(things.id[row]),
             name=scorer.names(question.target.noun, row)[0][0],
             score=float(score[row]),
             why=tuple(scorer.why(question.target, row)),
-            box=_box(window, things, row, of_voxel[lit] == row, lit, float(score[row])),
+            box=_box(window, things, row, row_of_lit == row, lit, float(score[row])),
         )
         for row in rows
     ]
@@ -119,7 +119,7 @@ def rank(
         tuple(answers),
         tuple(notes),
         window.keys[lit],
-        voxel_score[lit],
+        chosen.index_select(0, row_of_lit),
         float(score[best[0]]) if len(best) else 0.0,
     )
 
@@ -133,6 +133,7 @@ class _Scorer:
     viewer_m: np.ndarray | None
     notes: list[str] = field(default_factory=list)
     _scores: dict[Phrase, np.ndarray] = field(default_factory=dict)
+    _places: dict[Relation, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._probability = word_shares(self.things, self.encoded)
@@ -167,6 +168,8 @@ class _Scorer:
 
     def place(self, relation: Relation) -> np.ndarray:
         """(M, L) how far the place of each thing is that, by each thing as the landmark."""
+        if relation in self._places:
+            return self._places[relation]
         marks = [self.of(landmark) for landmark in relation.landmarks]
         for landmark, mark in zip(relation.landmarks, marks, strict=True):
             note = f"no '{landmark.noun}' was found, so nothing can be {relation.words} it"
@@ -175,6 +178,7 @@ class _Scorer:
         held = holds(relation.kind, self._boxes, marks, self.viewer_m)
         # Nothing is next to itself, nor are parts of it that have the same box.
         np.fill_diagonal(held, 0.0)
+        self._places[relation] = held
         return held
 
     def names(self, noun: str, row: int) -> list[tuple[str, float]]:

@@ -49,7 +49,7 @@ class Things:
             where no camera looked.
         means: column of features to the (M, K) float32 mean over the voxels that have one.
         known: column to (M,) float32, 1 where at least one voxel has a feature.
-        of_voxel: (N,) int64 row of each voxel, M for none.
+        of_voxel: (N,) int32 row of each voxel, M for none.
     """
 
     id: np.ndarray
@@ -73,26 +73,27 @@ def survey(window: Window, structure: Tensor) -> Things:
         structure: (S,) labels of ``segmentation.structure_labels``: what of these belongs to no instance is
             one thing for each label.
     """
-    of_voxel, ids = _rows(window, structure)
+    of_voxel, ids, size = _rows(window, structure)
     count = len(ids)
-    read = _sample(of_voxel, count, CORNERS_OF)
-    row = of_voxel[read]
-    labels = row.new_zeros(count).scatter(0, row, window.label[read].long())
+    read = _sample(of_voxel, size, CORNERS_OF)
+    # ``index_select`` with 32-bit rows takes a fraction of the time of ``[]``.
+    row = of_voxel.index_select(0, read).long()
+    labels = row.new_zeros(count).scatter(0, row, window.label.index_select(0, read).long())
     half = window.voxel_size_m / 2
-    points = window.points_m[read]
+    points = window.points_m.index_select(0, read)
     index = row[:, None].expand(-1, 3)
     low = points.new_full((count, 3), torch.inf).scatter_reduce(0, index, points, "amin")
     high = points.new_full((count, 3), -torch.inf).scatter_reduce(0, index, points, "amax")
-    few = _sample(row, count, MEANS_OF)
-    read, row = read[few], row[few]
-    colors = window.color[read]
+    few = _sample(row.int(), torch.bincount(row, minlength=count), MEANS_OF)
+    read, row = read.index_select(0, few), row.index_select(0, few)
+    colors = window.color.index_select(0, read)
     seen = ~colors[:, 0].isnan()
     shares = torch.from_numpy(color_shares(colors[seen].cpu().numpy())).to(points.device)
     color, _ = _means(shares, row[seen], count)
     means, known = {}, {}
     for column, values in (("feature", window.feature), ("embedding", window.embedding)):
         if values is not None and values.shape[1]:
-            part = values[read].float()
+            part = values.index_select(0, read).float()
             has = window.feature_weight[read] > 0 if column == "feature" else part.any(dim=1)
             mean, number = _means(part[has], row[has], count)
             means[column], known[column] = mean.cpu(), (number > 0).float().cpu()
@@ -113,14 +114,14 @@ def color_shares(rgb: np.ndarray) -> np.ndarray:
 
     A softmax over squared CIELAB distances to the nearest focal colour of each term.
     """
-    focal = [(i, shade) for i, shades in enumerate(FOCAL_RGB.values()) for shade in shades]
-    places = _lab(np.array([shade for _, shade in focal], np.float32))
+    places = _lab(np.array([shade for shades in FOCAL_RGB.values() for shade in shades], np.float32))
+    first = np.cumsum([0, *map(len, FOCAL_RGB.values())])[:-1]
     lab = _lab(rgb.astype(np.float32))
-    squared = (lab**2).sum(1, keepdims=True) - 2.0 * lab @ places.T + (places**2).sum(1)
-    term = np.array([i for i, _ in focal])
-    nearest = np.stack([squared[:, term == i].min(axis=1) for i in range(len(FOCAL_RGB))], axis=1)
-    likely = np.exp(-(nearest - nearest.min(axis=1, keepdims=True)) / (2.0 * SPREAD**2))
-    return (likely / likely.sum(axis=1, keepdims=True)).astype(np.float32)
+    squared = (places**2).sum(1)[:, None] - 2.0 * places @ lab.T
+    # What is the same for all terms, the square of the colour itself, does not change the shares.
+    nearest = np.minimum.reduceat(squared, first, axis=0)
+    likely = np.exp((nearest.min(axis=0) - nearest) / np.float32(2.0 * SPREAD**2))
+    return np.ascontiguousarray((likely / likely.sum(axis=0)).T, np.float32)
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:
@@ -131,33 +132,41 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
     return np.asarray(lab * np.array([LIGHTNESS, 1.0, 1.0], np.float32))
 
 
-def _rows(window: Window, structure: Tensor) -> tuple[Tensor, np.ndarray]:
-    """Row of each voxel, and id of each row."""
-    place, label = window.instance.to(torch.int64, copy=True), window.label
+def _rows(window: Window, structure: Tensor) -> tuple[Tensor, np.ndarray, Tensor]:
+    """(N,) int32 row of each voxel; id of each row; number of its voxels."""
+    place, label = window.instance, window.label
     top = int(place.amax()) if len(place) else 0
     # Place 0: neither instance nor structure.
-    place_of_label = torch.zeros(int(label.amax()) + 1 if len(label) else 1, dtype=torch.int64)
+    place_of_label = torch.zeros(int(label.amax()) + 1 if len(label) else 1, dtype=torch.int32)
     used = structure[structure < len(place_of_label)].long()
-    place_of_label[used] = used + top
+    place_of_label[used] = (used + top).int()
     loose = (place == 0).nonzero()[:, 0]
-    place[loose] = place_of_label.to(place.device)[label[loose].long()]
+    if len(loose):
+        of_label = place_of_label.to(place.device).index_select(0, label.index_select(0, loose).int())
+        place = place.index_copy(0, loose, of_label)
     size = torch.bincount(place, minlength=1)
     size[0] = 0
     used = size.nonzero()[:, 0]
-    row_of_place = torch.full_like(size, len(used))
-    row_of_place[used] = torch.arange(len(used), device=used.device)
+    row_of_place = torch.full_like(size, len(used), dtype=torch.int32)
+    row_of_place[used] = torch.arange(len(used), dtype=torch.int32, device=used.device)
     ids = torch.where(used <= top, used, 0)
-    return row_of_place[place], ids.cpu().numpy()
+    return row_of_place.index_select(0, place), ids.cpu().numpy(), size[used]
 
 
-def _sample(of_voxel: Tensor, count: int, enough: int) -> Tensor:
-    """Voxels to read, ascending: about so many of each thing, evenly, and all of smaller ones."""
-    size = torch.bincount(of_voxel, minlength=count + 1)
-    below = (_TURN * (enough / size.clamp(min=1)).clamp(max=1.0)).long()
-    below[count] = 0
+def _sample(of_voxel: Tensor, size: Tensor, enough: int) -> Tensor:
+    """Voxels to read, ascending: about so many of each thing, evenly, and all of smaller ones.
+
+    Args:
+        of_voxel: (n,) int32 row of each, M for none.
+        size: (M,) number of voxels of each row.
+    """
+    below = (_TURN * (enough / size.clamp(min=1).double()).clamp(max=1.0)).long() - _TURN // 2 - 1
+    last = torch.nn.functional.pad(below, (0, 1), value=-_TURN // 2).int()
     # Multiples of the golden ratio of a whole turn: evenly spread however many are taken (Weyl, 1916).
-    turned = torch.arange(len(of_voxel), device=of_voxel.device) * _GOLDEN & (_TURN - 1)
-    return (turned < below[of_voxel]).nonzero()[:, 0]
+    # 32 bits overflow at a whole turn by themselves; half a turn is taken off, so that they are signed.
+    number = torch.arange(len(of_voxel), dtype=torch.int32, device=of_voxel.device)
+    turned = number * (_GOLDEN - _TURN) - _TURN // 2
+    return ((turned <= last.index_select(0, of_voxel)) & (of_voxel < len(size))).nonzero()[:, 0]
 
 
 def _means(values: Tensor, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
