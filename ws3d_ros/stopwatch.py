@@ -1,9 +1,7 @@
-"""How long the stages take, and how much memory the process took at most."""
+"""How long the stages take."""
 
 from __future__ import annotations
 
-import resource
-import sys
 import threading
 import time
 from collections import defaultdict, deque
@@ -46,9 +44,3 @@ class Stopwatch:
             }
             for stage, ms in stages.items()
         }
-
-
-def peak_memory_bytes() -> int:
-    """Most resident memory that this process had so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -25,9 +25,9 @@ from ws3d_ros.evaluation.report import as_mapping, objects_as_mapping, objects_t
 from ws3d_ros.language.choose import choose_encoder
 from ws3d_ros.language.encoder import EncoderError
 from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.memory import peak_memory_bytes
 from ws3d_ros.network.choose import NetworkError, choose_network
 from ws3d_ros.rendering.views import save_png
-from ws3d_ros.stopwatch import peak_memory_bytes
 from ws3d_ros.training.datasets.posed_folder import PosedFolder
 
 console = Console()

@@ -137,7 +137,10 @@ def _opened(path: Path) -> Any:
 def _why_unreadable(path: Path) -> str:
     """In words, and with the first tensor that is cut off if the header is still whole."""
     size = path.stat().st_size
-    with path.open("rb") as file, suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    with (
+        path.open("rb") as file,
+        suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError),
+    ):
         length = int.from_bytes(file.read(8), "little")
         if size < 8 + length:
             return "not a safetensors file, or one cut off in its header"

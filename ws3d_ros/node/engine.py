@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ws3d_ros import saved_maps
+from ws3d_ros import memory, saved_maps
 from ws3d_ros.config import Config
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep, stamp_ns
@@ -182,6 +182,10 @@ class Engine:
         """How many updates of the 3D network were accepted, and refused."""
         learning = self.pipeline.learning
         return (0, 0) if learning is None else (learning.adapter.accepted, learning.adapter.refused.total())
+
+    def give_back_memory(self) -> None:
+        """What no tensor uses goes back to the system, on the thread that nobody waits for."""
+        self.files.worker.mailbox.put("memory", memory.give_back)
 
     def stop(self) -> bool:
         """Ends the threads; False if one is still busy in native code."""

@@ -23,6 +23,10 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2))
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 # Large tensors on large pages: without, the kernel hands their memory out anew, 4 KiB at a time.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+# torch keeps 1024 ready-made multiplications twice, by their shapes, which never come again in a map that
+# grows: 600 MB after some minutes (docs/reliability.md).
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
 
 import rclpy
 from rclpy.exceptions import ParameterException

@@ -39,6 +39,7 @@ from ws3d_ros.sensors.corrections import Correction
 from ws3d_ros.sensors.ledger import Count, Ledger
 
 LOOK_PERIOD_S = 1.0
+MEMORY_PERIOD_S = 10.0
 POLL_PERIOD_S = 0.02
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 Transition = Callable[["PerceptionNode", LifecycleState], TransitionCallbackReturn]
@@ -171,6 +172,7 @@ class PerceptionNode(LifecycleNode):
         timers = [
             self._every(doctor.PERIOD_S, examiner.look),
             self._every(LOOK_PERIOD_S, ingest.look),
+            self._every(MEMORY_PERIOD_S, core.engine.give_back_memory),
             self._every(POLL_PERIOD_S, ingest.poll),
             self._every(1.0 / config.output.cloud_rate_hz, self._publish_window),
             self._every(config.output.map_period_s, self._publish_map),

@@ -10,9 +10,9 @@ import psutil
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from ws3d_ros.memory import peak_memory_bytes
 from ws3d_ros.msg import DropCount, PipelineStatus, QueueAge, SensorCount, StageTime
 from ws3d_ros.sensors.ledger import Count
-from ws3d_ros.stopwatch import peak_memory_bytes
 
 
 @dataclass(frozen=True)
