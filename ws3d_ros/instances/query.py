@@ -142,7 +142,7 @@ class _Scorer:
     def of(self, phrase: Phrase) -> np.ndarray:
         """(M,) how likely each thing is what a phrase says."""
         if phrase not in self._scores:
-            score = calibrated(self._probability @ self.encoded.relevance[phrase.noun])
+            score = self.named(phrase.noun)
             named = score
             for color in phrase.colors:
                 score = score * self.color(color)
@@ -152,6 +152,12 @@ class _Scorer:
                 score = score * self.place(relation).max(axis=1, initial=UNMET)
             self._scores[phrase] = score
         return self._scores[phrase]
+
+    def named(self, noun: str) -> np.ndarray:
+        """(M,) how likely each thing is what a noun says."""
+        # By torch: the threads of NumPy's matrix product would stand in the way of torch's.
+        share = torch.from_numpy(self._probability) @ torch.from_numpy(self.encoded.relevance[noun])
+        return calibrated(share.numpy())
 
     def color(self, color: str) -> np.ndarray:
         """(M,) how far things are of a colour."""
@@ -193,7 +199,7 @@ class _Scorer:
         clauses = [f"looks like {looks}"]
         clauses += [f"{color} {self.color(color)[row]:.2f}" for color in phrase.colors]
         if phrase.sizes:
-            named = calibrated(self._probability @ self.encoded.relevance[phrase.noun])
+            named = self.named(phrase.noun)
             clauses += [f"{size} {self.size(size, named)[row]:.2f}" for size in phrase.sizes]
         for relation in phrase.relations:
             held = self.place(relation)[row]

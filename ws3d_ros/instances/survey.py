@@ -117,7 +117,9 @@ def color_shares(rgb: np.ndarray) -> np.ndarray:
     places = _lab(np.array([shade for shades in FOCAL_RGB.values() for shade in shades], np.float32))
     first = np.cumsum([0, *map(len, FOCAL_RGB.values())])[:-1]
     lab = _lab(rgb.astype(np.float32))
-    squared = (places**2).sum(1)[:, None] - 2.0 * places @ lab.T
+    # By torch: the threads of NumPy's matrix product would stand in the way of torch's.
+    product = (torch.from_numpy(places) @ torch.from_numpy(lab).T).numpy()
+    squared = (places**2).sum(1)[:, None] - 2.0 * product
     # What is the same for all terms, the square of the colour itself, does not change the shares.
     nearest = np.minimum.reduceat(squared, first, axis=0)
     likely = np.exp((nearest.min(axis=0) - nearest) / np.float32(2.0 * SPREAD**2))
