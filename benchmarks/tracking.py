@@ -16,6 +16,10 @@ from the one that the thing had last. Unmoved switches are those of things that 
 and gets its first id back, once it is sure what it is, is counted apart. Fragmentation is the mean number of
 ids per thing, less one. Of things that were moved or came back, while they were in view: whether the id is
 still the one they had before.
+
+Beside these, CLEAR-MOT (Bernardin and Stiefelhagen 2008): a thing is matched with an object of IoU >= 0.5,
+with that of before as long as it still is one. A switch is a match with another object than the last one was,
+a miss a thing without a match. What is left of a moved thing where it was counts in neither.
 """
 
 from __future__ import annotations
@@ -52,6 +56,7 @@ VOXEL_M, MAX_M, SMALLEST, PIXELS = 0.05, 6.0, 20, 50
 STRUCTURE = ("wall", "floor", "ceiling", "door", "window")
 PASSES, PLACES, TURNS, DWELL = 4, 1, 7, 7
 CORRUPTED = 0.1
+LEAST_IOU = 0.5
 
 
 @dataclass(frozen=True)
@@ -207,8 +212,9 @@ def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator],
     last: dict[int, tuple[int, int]] = {}
     first: dict[int, tuple[int, int]] = {}  # the stay in which a thing was first seen, its newest id then
     ids: dict[int, set[int]] = {}
+    matched: dict[int, int] = {}  # CLEAR-MOT's
     again: dict[tuple[int, int], bool] = {}  # by thing and later stay: the newest frame says it
-    frames = switches = unmoved = handed_back = unnamed = 0
+    frames = switches = unmoved = handed_back = unnamed = clear_switches = misses = 0
     times, events = [], {}
     for moment in run:
         segment = segmenter(moment, rng)
@@ -221,12 +227,19 @@ def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator],
         for event in tracked.events:
             events[event.kind] = events.get(event.kind, 0) + 1
         given = tracked.instance.numpy()
+        stay, thing_of = np.divmod(moment.thing, len(moment.name))
+        size = np.bincount(given[(thing_of == 0) | (stay == moment.stay[thing_of])])
         for thing in np.flatnonzero(moment.seen & ~moment.away).tolist():
             here = int(moment.stay[thing])
             own = given[moment.thing == thing + here * len(moment.name)]
             if len(own) < SMALLEST:
                 continue
             frames += 1
+            match = matching(own, size, matched.get(thing, 0))
+            misses += match == 0
+            if match:
+                clear_switches += match != matched.get(thing, match)
+                matched[thing] = match
             id_ = int(np.bincount(own).argmax())
             if id_ == 0:
                 unnamed += 1
@@ -246,10 +259,23 @@ def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator],
     return {
         "object_frames": frames, "switches": switches, "unmoved_switches": unmoved,
         "handed_back": handed_back, "unnamed": unnamed,
+        "clear_mot_switches": clear_switches, "clear_mot_misses": misses,
         "things": len(ids), "ids": sum(len(given) for given in ids.values()),
         "moved": len(again), "known_again": sum(again.values()),
         "events": events, "times": times,
     }  # fmt: skip
+
+
+def matching(own: np.ndarray, size: np.ndarray, before: int) -> int:
+    """The object that a thing is matched with, 0 for none.
+
+    Args:
+        own: (n,) ids of the thing's voxels. size: voxels of each id. before: its last match, 0 for none.
+    """
+    shared = np.bincount(own, minlength=len(size))
+    iou = shared / (len(own) + size - shared)
+    valid = [int(id_) for id_ in np.argsort(-iou, kind="stable") if id_ > 0 and iou[id_] >= LEAST_IOU]
+    return before if before in valid else next(iter(valid), 0)
 
 
 def speed() -> dict:
@@ -305,6 +331,7 @@ def total(rows: list[dict]) -> dict:
         key: sum(row[key] for row in rows)
         for key in (
             *("object_frames", "switches", "unmoved_switches", "handed_back", "unnamed"),
+            *("clear_mot_switches", "clear_mot_misses"),
             *("things", "ids", "moved", "known_again"),
         )
     }
@@ -313,6 +340,8 @@ def total(rows: list[dict]) -> dict:
         **sums,
         "switch_share": round(sums["switches"] / sums["object_frames"], 4),
         "unmoved_switch_share": round(sums["unmoved_switches"] / sums["object_frames"], 4),
+        "clear_mot_switch_share": round(sums["clear_mot_switches"] / sums["object_frames"], 4),
+        "clear_mot_miss_share": round(sums["clear_mot_misses"] / sums["object_frames"], 4),
         "fragmentation": round(sums["ids"] / sums["things"] - 1, 3),
         "unnamed_share": round(sums["unnamed"] / sums["object_frames"], 4),
         "events": {kind: sum(row["events"].get(kind, 0) for row in rows) for kind in kinds},
