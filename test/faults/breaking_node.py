@@ -1,6 +1,6 @@
 """The perception node with places that can be broken from outside, for what no message can bring about.
 
-A place is broken as long as a file of its name lies in the folder WS3D_BREAK; the file says what is raised.
+A place is broken as long as a file of its name lies in the folder WS3D_BREAK; the file says how.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ WAYS: dict[str, Callable[[], object]] = {
     "runtime": lambda: _raise(RuntimeError("broken on purpose")),
     "memory": lambda: _raise(MemoryError("no memory left, on purpose")),
     "cuda": lambda: _raise(torch.OutOfMemoryError("CUDA out of memory, on purpose")),
-    "hang": lambda: time.sleep(3.0),
 }
 
 
@@ -42,15 +41,25 @@ def breakable(owner: Any, method: str, place: str) -> None:
 
     @wraps(whole)
     def broken(*arguments: Any, **named: Any) -> Any:
-        file = FOLDER / place
-        if file.exists():
-            WAYS[file.read_text()]()
+        while (way := way_of(FOLDER / place)) == "hang":
+            time.sleep(0.05)
+        if way:
+            WAYS[way]()
         return whole(*arguments, **named)
 
     setattr(owner, method, broken)
 
 
-workers.STUCK_S = ladder.CALM_S = 2.0  # so that nobody need hang, or be without names, for long
+def way_of(file: Path) -> str:
+    """What the file says; nothing where there is none, or none any more."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+# So that nobody need hang, or be without names, for long; but longer than naming takes on a busy machine.
+workers.STUCK_S, ladder.CALM_S = 8.0, 2.0
 breakable(Pipeline, "integrate", "mapping")
 breakable(Pipeline, "name", "names")
 breakable(Pipeline, "rename", "words")

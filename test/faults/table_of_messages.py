@@ -55,12 +55,14 @@ class Fault:
         named: parts that one new line of /diagnostics, ~/status or a service's answer has together.
             Empty: the fault does no harm, and every sensor must go on being mapped while it lasts.
         again: much like another row, and left to ``make soak``.
+        mapped: it is named, and yet every sensor must go on being mapped while it lasts.
     """
 
     name: str
     make: Make
     named: tuple[str, ...] = ()
     again: bool = False
+    mapped: bool = False
 
 
 def k(at: int, value: float) -> list[float]:

@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import rclpy
 import torch
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from torch import Tensor
 
 from ws3d_ros import memory, saved_maps
@@ -394,6 +396,8 @@ class Engine:
 
     def survive(self, worker: str, error: Exception) -> None:
         """Counts and tells an exception that ended one piece of work, and nothing else."""
+        if isinstance(error, rclpy_implementation.RCLError) and not rclpy.ok():
+            return  # a signal ended ROS while this thread used it, and the thread ends next
         self.errors += 1
         self.pipeline.ladder.heard(error)
         where = traceback.extract_tb(error.__traceback__)[-1]
