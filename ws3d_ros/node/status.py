@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
@@ -123,6 +124,7 @@ def diagnostics_message(name: str, status: PipelineStatus) -> DiagnosticArray:
                 voxels=status.voxels,
                 map_mb=round(status.map_bytes / 1e6, 1),
                 rss_mb=round(status.rss_bytes / 1e6, 1),
+                **gpu_mb(),
                 latency_p50_ms=round(status.latency_p50_ms, 1),
                 latency_p95_ms=round(status.latency_p95_ms, 1),
                 label_latency_p50_ms=round(status.label_latency_p50_ms, 1),
@@ -147,6 +149,14 @@ def diagnostics_message(name: str, status: PipelineStatus) -> DiagnosticArray:
             )
         )
     return DiagnosticArray(header=status.header, status=entries)
+
+
+def gpu_mb() -> dict[str, float]:
+    """What torch has taken of the GPU's memory, now and at most, MB; nothing where it uses no GPU."""
+    if not torch.cuda.is_initialized():
+        return {}
+    taken, peak = torch.cuda.memory_reserved(), torch.cuda.max_memory_reserved()
+    return {"gpu_mb": round(taken / 1e6, 1), "gpu_peak_mb": round(peak / 1e6, 1)}
 
 
 def key_values(**values: object) -> list[KeyValue]:
