@@ -13,6 +13,8 @@ ORDER = [
     "resources",
     "untrusted",
     "stopwatch",
+    "memory",
+    "ladder",
     "sensors",
     "reconstruction",
     "rendering",
