@@ -4,18 +4,18 @@
 
 A furnished flat (``training/scenes``) is mapped by a depth camera that goes through it in several
 passes. Between passes some things are moved within their room, some are taken away, and those that
-were taken come back at their old place or elsewhere. After every view the map is segmented, and the tracker
-gives ids.
+were taken come back at their old place or elsewhere. Every third or fourth frame, about once a second as on a
+robot, the map is segmented, and the tracker gives ids.
 
 *Segmentations*: the true things, one in ten of which is cut in two or joined with a neighbour in each
 frame; and connected voxels of the true names (``connected.components``). Walls, floors and ceilings are none.
 
 *Figures* over true things that have at least 20 voxels in the map and 50 pixels in the view: an object-frame
-is such a thing in a frame; its id is that of most of its voxels. A switch is an object-frame whose id differs
-from the one that the thing had last. Unmoved switches are those of things that stayed; a thing that was moved
-and gets its first id back, once it is sure what it is, is counted apart. Fragmentation is the mean number of
-ids per thing, less one. Of things that were moved or came back, while they were in view: whether the id is
-still the one they had before.
+is such a thing in a frame of the camera, an object-update such a thing in an update; its id is that of most
+of its voxels. A switch is one whose id differs from the one that the thing had last. Unmoved switches are
+those of things that stayed; a thing that was moved and gets its first id back, once it is sure what it is, is
+counted apart. Fragmentation is the mean number of ids per thing, less one. Of things that were moved or came
+back, while they were in view: whether the id is still the one they had before.
 
 Beside these, CLEAR-MOT (Bernardin and Stiefelhagen 2008): a thing is matched with an object of IoU >= 0.5,
 with that of before as long as it still is one. A switch is a match with another object than the last one was,
@@ -54,16 +54,19 @@ from ws3d_ros.training.scenes.trajectory import camera_pose
 CAMERA = Pinhole(240, 180, 180.0, 180.0, 119.5, 89.5)
 VOXEL_M, MAX_M, SMALLEST, PIXELS = 0.05, 6.0, 20, 50
 STRUCTURE = ("wall", "floor", "ceiling", "door", "window")
-PASSES, PLACES, TURNS, DWELL = 4, 1, 7, 7
+PASSES, PLACES, TURNS = 4, 1, 7
+FRAME_NS, UPDATES = 300_000_000, (4, 3)
+"""Frames of a view before each update. A voxel goes from the map when it was looked through seven times."""
 CORRUPTED = 0.1
 LEAST_IOU = 0.5
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A window of the map after a frame.
+    """A window of the map at an update.
 
     Attributes:
+        frames: of the camera since the last one, all of one view.
         thing: (N,) of each voxel, 0 for none; T + 1 more for each time that it was moved or taken before:
             what is left of it in the map where it was is not part of it.
         name: (T + 1,) of things. seen: (T + 1,) whether the frame shows enough of it.
@@ -71,7 +74,7 @@ class Moment:
     """
 
     window: Window
-    frame: Frame
+    frames: list[Frame]
     thing: np.ndarray
     name: np.ndarray
     seen: np.ndarray
@@ -146,20 +149,22 @@ def moments(seed: int) -> list[Moment]:
                 pose = camera_pose(eye, turn + rng.normal(0, 0.03), -0.25)
                 view = viewer.view(CAMERA, pose)
                 seen = torch.from_numpy(np.where(view.depth_m < MAX_M, view.depth_m, 0.0).astype(np.float32))
-                for _ in range(DWELL):  # a voxel goes from the map when it was looked through so often
-                    stamp += 300_000_000
-                    depth = torch.where(seen > 0, seen + 0.002 * seen**2 * torch.randn(seen.shape), seen)
-                    frame = Frame(stamp, CAMERA, pose, torch.from_numpy(view.color), depth)
-                    voxels.integrate(frame)
                 shown = view.instance.astype(np.int64)
-                truth = shown + stay[shown] * len(name)
-                keys, owner = _labelled(keys, owner, frame, torch.from_numpy(truth))
-                window = voxels.everything()
-                thing = look_up(keys, window.keys, owner, 0).numpy()
+                truth = torch.from_numpy(shown + stay[shown] * len(name))
                 enough = np.bincount(shown.reshape(-1), minlength=len(name)) >= PIXELS
                 enough[0] = False
-                owned = np.where(structure[thing % len(name)], 0, thing)
-                result.append(Moment(window, frame, owned, name, enough, stay.copy(), away))
+                for count in UPDATES:
+                    frames = []
+                    for _ in range(count):
+                        stamp += FRAME_NS
+                        depth = torch.where(seen > 0, seen + 0.002 * seen**2 * torch.randn(seen.shape), seen)
+                        frames.append(Frame(stamp, CAMERA, pose, torch.from_numpy(view.color), depth))
+                        voxels.integrate(frames[-1])
+                    keys, owner = _labelled(keys, owner, frames[-1], truth)
+                    window = voxels.everything()
+                    thing = look_up(keys, window.keys, owner, 0).numpy()
+                    owned = np.where(structure[thing % len(name)], 0, thing)
+                    result.append(Moment(window, frames, owned, name, enough, stay.copy(), away))
     return result
 
 
@@ -214,14 +219,14 @@ def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator],
     ids: dict[int, set[int]] = {}
     matched: dict[int, int] = {}  # CLEAR-MOT's
     again: dict[tuple[int, int], bool] = {}  # by thing and later stay: the newest frame says it
-    frames = switches = unmoved = handed_back = unnamed = clear_switches = misses = 0
+    frames = updates = switches = unmoved = handed_back = unnamed = clear_switches = misses = 0
     times, events = [], {}
     for moment in run:
         segment = segmenter(moment, rng)
         label = torch.from_numpy(moment.named())
         begun = time.perf_counter()
         tracked = tracker.update(
-            moment.window, segment, label, moment.window.feature, [moment.frame], moment.frame.stamp_ns
+            moment.window, segment, label, moment.window.feature, moment.frames, moment.frames[-1].stamp_ns
         )
         times.append((time.perf_counter() - begun) * 1e3)
         for event in tracked.events:
@@ -234,7 +239,8 @@ def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator],
             own = given[moment.thing == thing + here * len(moment.name)]
             if len(own) < SMALLEST:
                 continue
-            frames += 1
+            frames += len(moment.frames)
+            updates += 1
             match = matching(own, size, matched.get(thing, 0))
             misses += match == 0
             if match:
@@ -257,7 +263,7 @@ def follow(run: list[Moment], segmenter: Callable[[Moment, np.random.Generator],
                 again[thing, here] = id_ == before
             ids.setdefault(thing, set()).add(id_)
     return {
-        "object_frames": frames, "switches": switches, "unmoved_switches": unmoved,
+        "object_frames": frames, "object_updates": updates, "switches": switches, "unmoved_switches": unmoved,
         "handed_back": handed_back, "unnamed": unnamed,
         "clear_mot_switches": clear_switches, "clear_mot_misses": misses,
         "things": len(ids), "ids": sum(len(given) for given in ids.values()),
@@ -330,7 +336,7 @@ def total(rows: list[dict]) -> dict:
     sums = {
         key: sum(row[key] for row in rows)
         for key in (
-            *("object_frames", "switches", "unmoved_switches", "handed_back", "unnamed"),
+            *("object_frames", "object_updates", "switches", "unmoved_switches", "handed_back", "unnamed"),
             *("clear_mot_switches", "clear_mot_misses"),
             *("things", "ids", "moved", "known_again"),
         )
@@ -339,11 +345,12 @@ def total(rows: list[dict]) -> dict:
     return {
         **sums,
         "switch_share": round(sums["switches"] / sums["object_frames"], 4),
+        "switch_share_of_updates": round(sums["switches"] / sums["object_updates"], 4),
         "unmoved_switch_share": round(sums["unmoved_switches"] / sums["object_frames"], 4),
         "clear_mot_switch_share": round(sums["clear_mot_switches"] / sums["object_frames"], 4),
-        "clear_mot_miss_share": round(sums["clear_mot_misses"] / sums["object_frames"], 4),
+        "clear_mot_miss_share": round(sums["clear_mot_misses"] / sums["object_updates"], 4),
         "fragmentation": round(sums["ids"] / sums["things"] - 1, 3),
-        "unnamed_share": round(sums["unnamed"] / sums["object_frames"], 4),
+        "unnamed_share": round(sums["unnamed"] / sums["object_updates"], 4),
         "events": {kind: sum(row["events"].get(kind, 0) for row in rows) for kind in kinds},
         "update": summary([t for row in rows for t in row["times"]]),
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from windows import VOXEL_M, box_cells, window
 
 from ws3d_ros.instances.association import assign, moves
-from ws3d_ros.instances.changes import CONFIRM
+from ws3d_ros.instances.changes import CONFIRM, MERGE
 from ws3d_ros.instances.objects import State, Tracked
 from ws3d_ros.instances.tracking import GONE_MISSES, MISSES, Tracker
 from ws3d_ros.rendering.splat import render
@@ -95,6 +95,18 @@ def test_a_new_object_that_is_joined_with_another_for_once_keeps_its_id() -> Non
     world.see([A, near], segments=[1, 1])
     after = world.see([A, near])
     assert (world.id_in(after, A), world.id_in(after, near)) == ids
+
+
+def test_what_was_once_taken_for_larger_is_not_lost_to_a_later_flicker() -> None:
+    """The end of a long thing, joined with a small one for once, made that look three times as large."""
+    long, end, small = cube(30, -12, 10), cube(30, -2), cube(30, 4, 5)
+    boxes = [long, end, small]
+    world = settled(boxes, segments=[1, 1, 2])
+    world.see(boxes, segments=[1, 2, 2])
+    world.see(boxes, segments=[1, 1, 2])
+    world.see(boxes, segments=[1, 1, 1])
+    after = world.see(boxes, segments=[1, 1, 2])
+    assert [world.id_in(after, box) for box in boxes] == [1, 1, 2]
 
 
 def test_an_object_that_is_cut_twice_and_then_whole_keeps_its_id() -> None:
@@ -241,7 +253,7 @@ def test_a_split_must_last() -> None:
 def test_a_merge_must_last() -> None:
     left, right = ((30, -6, 0), (34, 3, 8)), ((30, 3, 0), (34, 9, 8))
     world = settled([left, right])
-    for _ in range(CONFIRM - 1):
+    for _ in range(MERGE - 1):
         flicker = world.see([left, right], segments=[1, 1])
     assert (world.id_in(flicker, left), world.id_in(flicker, right)) == (1, 2)
     merged = world.see([left, right], segments=[1, 1])

@@ -17,7 +17,9 @@ from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.frame import Frame, Scan
 
 CONFIRM = 3
-"""Updates that a new object, a split or a merge must last."""
+"""Updates that a new object or a split must last."""
+MERGE = 6
+"""Updates in a row that a merge must last: of two identities one is given up for good."""
 IN_VIEW = 0.3
 """Of an object's voxels: less of it in view says nothing."""
 ABSENT = 0.7  # of its voxels in view: so many must be free, or something else's
@@ -69,6 +71,7 @@ def merging(
     match: np.ndarray,
     left: np.ndarray,
     still: np.ndarray,
+    evidence: Evidence,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Objects that are part of another's segment.
 
@@ -81,11 +84,11 @@ def merging(
     for p, r in zip(*(values[2 * votes > left[row]] for values in (part, row)), strict=True):
         host[r] = match[p]
     unmatched = ~np.isin(np.arange(len(objects)), match)
-    whole = 2 * left >= objects.kinds.voxels
-    swallowed = unmatched & (host >= 0) & whole & still
+    carved = 2 * evidence.freed > evidence.known
+    swallowed = unmatched & (host >= 0) & ~carved & still
     number = np.append(objects.number, 0)[host]
     piece = objects.parent > 0
-    at_once = unmatched & (host >= 0) & (piece | (swallowed & (objects.held + 1 >= CONFIRM)))
+    at_once = unmatched & (host >= 0) & (piece | (swallowed & (objects.held + 1 >= MERGE)))
     lasting = swallowed & ~at_once & (objects.state < State.MISSING)
     return lasting, np.where(at_once, number, 0)
 

@@ -40,7 +40,7 @@ MISSES, GONE_MISSES = 3, 10
 REMEMBER_NS = 600 * 10**9
 """An object that is not seen for longer than this is not found again elsewhere."""
 _HIDDEN = 0.9  # of its voxels in view
-_WHOLE = 0.8  # of the voxels that an object had: its look is learnt anew
+_WHOLE = 0.8  # of an object's places are in the window: its look is learnt anew
 _STILL = 0.5  # likeness of what is at its place, for it to be still there
 _STAYED_M = 0.3
 
@@ -92,13 +92,13 @@ class Tracker:
         )
         match = match_segments(self._objects, segment, thing, seen, now.voxels)
         match[remnants(self._objects, match, seen, evidence)] = -1
-        keeps, into = merging(self._objects, segment, thing, match, now.voxels, still)
+        keeps, into = merging(self._objects, segment, thing, match, now.voxels, still, evidence)
         first_ns = self._explored.first_seen(columns_of(points_m), stamp_ns)
         match = self._bear(segment, thing, match, seen, first_ns, stamp_ns)
         owner = owners(self._objects, segment, thing, match, keeps, into)
         self._places = self._places.rewritten(keys, owner)
         self._explored = self._explored.extended(np.unique(columns_of(points_m)), stamp_ns)
-        self._learn(looks, owner, evidence)
+        self._learn(looks, owner)
         self._advance(match, keeps, evidence, stamp_ns)
         self._dissolve(into, stamp_ns)
         self._find_moved(stamp_ns)
@@ -146,15 +146,12 @@ class Tracker:
 
     # What becomes of them ---------------------------------------------------------------------
 
-    def _learn(
-        self, looks: Callable[[np.ndarray, int], Kinds], owner: np.ndarray, evidence: Evidence
-    ) -> None:
-        """The look of objects that are whole."""
+    def _learn(self, looks: Callable[[np.ndarray, int], Kinds], owner: np.ndarray) -> None:
+        """The look of objects that are whole: neither carved in part nor half out of the window."""
         objects = self._objects
         now = looks(objects.row_of(owner), len(objects))
-        carved = np.zeros(len(objects), bool)
-        carved[: len(evidence.freed)] = evidence.freed > (1 - _WHOLE) * evidence.known
-        rows = np.flatnonzero((now.voxels >= _WHOLE * objects.kinds.voxels) & (now.voxels > 0) & ~carved)
+        places = np.bincount(objects.row_of(self._places.owner), minlength=len(objects))
+        rows = np.flatnonzero((now.voxels >= _WHOLE * places) & (now.voxels > 0))
         self._objects = objects.looking(rows, now.take(rows))
 
     def _advance(
@@ -207,7 +204,6 @@ class Tracker:
         self._next_id += 1
         parent = int(objects.row_of(objects.parent[row]))
         objects.parent[row] = 0
-        objects.kinds.voxels[parent] -= min(objects.kinds.voxels[row], objects.kinds.voxels[parent] - 1)
         self._note("split", row, stamp_ns, other=int(objects.id[parent]))
 
     def _miss(self, found: np.ndarray, sure: np.ndarray, stamp_ns: int) -> None:
