@@ -97,7 +97,7 @@ def test_objects_keep_their_ids_and_are_where_they_belong(followed: Driven) -> N
     after = boxes(pipeline)
     assert len(before) == len(BOXES)
     assert after.keys() == before.keys()
-    assert all(pipeline.states[i] == State.ACTIVE for i in after)
+    assert all(pipeline.identities.states[i] == State.ACTIVE for i in after)
     true = np.array([box.mean(0)[:2] for box in BOXES])
     nearest = [np.linalg.norm(true - middle[:2], axis=1) for middle in after.values()]
     assert sorted(int(way.argmin()) for way in nearest) == list(range(len(BOXES)))

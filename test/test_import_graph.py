@@ -30,6 +30,7 @@ ORDER = [
     "learning",
     "clouds",
     "understood",
+    "identities",
     "pipeline",
     "saved_maps",
     "viewing",

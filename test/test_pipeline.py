@@ -50,7 +50,7 @@ def test_things_get_their_names_and_become_objects() -> None:
     objects = {int(label): int(id_) for label, id_ in zip(window.label, window.instance, strict=True) if id_}
     assert 3 in objects  # the box
     assert 1 not in objects  # the floor is what things stand on
-    assert pipe.states[objects[3]] in (State.TENTATIVE, State.ACTIVE)
+    assert pipe.identities.states[objects[3]] in (State.TENTATIVE, State.ACTIVE)
 
 
 def test_new_words_rename_the_map_without_looking_again() -> None:

@@ -8,10 +8,7 @@ may call ``look`` and ``look_around``, one ``read``, ``relabel``, ``rename`` and
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -23,10 +20,9 @@ from ws3d_ros import naming
 from ws3d_ros.alignment.compression import FeatureBasis
 from ws3d_ros.alignment.eyes import Eyes
 from ws3d_ros.config import Config
-from ws3d_ros.instances.objects import State
+from ws3d_ros.identities import Identities
 from ws3d_ros.instances.segmentation import segment, structure_labels, superpoints, with_names
 from ws3d_ros.instances.superpoints import Regions
-from ws3d_ros.instances.tracking import Tracker
 from ws3d_ros.ladder import Ladder, rungs
 from ws3d_ros.language.encoder import Encoder
 from ws3d_ros.language.vocabulary import Vocabulary
@@ -43,10 +39,6 @@ from ws3d_ros.understood import Understood
 log = logging.getLogger(__name__)
 KEYFRAMES_A_LOOK = 8
 """Keyframes between two looks around: at most a third of the pictures that are encoded are virtual."""
-SIGHTS = 4
-"""So many of the newest measurements tell whether an object is still where it was."""
-MOVES = 4
-"""So many of the newest moves of the map are remembered, for what was copied before them."""
 CHANGED = 0.1
 """There is something new to understand when so many of a window's voxels, as a share, may be new …"""
 WAITED_NS = 2_000_000_000
@@ -62,7 +54,7 @@ class Pipeline:
         stopwatch: times of the stages.
         ladder: how much is understood when the GPU's memory is short.
         learning: what teaches the 3D network on the way, or None.
-        states: how it stands with each object, by instance; those that are remembered as gone included.
+        identities: the objects that last.
     """
 
     def __init__(
@@ -91,14 +83,10 @@ class Pipeline:
         self._new_voxels = self._window_voxels = 0
         self._read_ns = 0
         self._keyframes_since_look = 0
-        self._sights: deque[Frame | Scan] = deque(maxlen=SIGHTS)
         self.learning: Learning | None = None
         if config.adaptation.enabled and encoder is not None and namer is not None:
             self.learning = Learning(namer, config.adaptation.share)
-        self._tracker = Tracker(config.inputs.max_range_m)
-        self._moved: deque[Moved] = deque(maxlen=MOVES)  # newest last
-        self._tracked = 0  # of the map's moves, those that the tracker knows of
-        self.states: Mapping[int, State] = {}
+        self.identities = Identities(config.inputs.max_range_m, config.map.voxel_size_m)
         self.set_vocabulary(vocabulary)
 
     @property
@@ -145,7 +133,7 @@ class Pipeline:
         with self.stopwatch("integrate"):
             fused = self.map.integrate(measurement)
         self._new_voxels += fused.new
-        self._sights.append(measurement)
+        self.identities.saw(measurement)
         return fused
 
     def follow(self, T_new_old: FloatArray, center_m: FloatArray) -> Moved:
@@ -155,8 +143,7 @@ class Pipeline:
         """
         with self.stopwatch("follow"):
             moved = self.map.follow(T_new_old, center_m)
-        self._moved.append(moved)
-        self._sights.clear()
+        self.identities.follow(moved)
         return moved
 
     def is_keyframe(self, measurement: Frame | Scan) -> bool:
@@ -209,7 +196,7 @@ class Pipeline:
 
     def apply(self, understood: Understood) -> None:
         """Puts what was understood into the map."""
-        for moved in self._moved:
+        for moved in self.identities.moved:
             if moved.number == understood.moves + 1:
                 understood = understood.renamed(moved)
         if understood.moves != self.map.moves:
@@ -227,9 +214,7 @@ class Pipeline:
     def clear(self) -> None:
         """Forgets the map; the next measurement is a keyframe."""
         self.map.clear()
-        self._tracker, self.states = Tracker(self._config.inputs.max_range_m), {}
-        self._tracked = self.map.moves
-        self._sights.clear()
+        self.identities.clear(self.map.moves)
         self._keyframes.clear()
         self._new_voxels = self._window_voxels = 0
 
@@ -345,17 +330,15 @@ class Pipeline:
             words = replace(words, network=vectors, network_scale=self._namer.logit_scale)
         self._words = words
         self.vocabulary = vocabulary
-        self._tracker.forget_labels()
+        self.identities.forget_labels()
 
     def tracks(self) -> dict[str, np.ndarray]:
         """All that is known of objects, as plain arrays, for :meth:`take_tracks`."""
-        self._track_moves(self.map.moves)
-        return self._tracker.state()
+        return self.identities.state(self.map.moves)
 
     def take_tracks(self, state: dict[str, np.ndarray]) -> None:
         """Objects of a map that this one is replaced by. Raises KeyError for an array that is missing."""
-        self._tracker = Tracker.from_state(state, self._config.inputs.max_range_m)
-        self._tracked = self.map.moves
+        self.identities.take(state, self.map.moves)
 
     def said_of(self, window: Window, regions: Regions) -> Tensor:
         """(R, C + B) what is known of each region, see :func:`ws3d_ros.naming.by_region`."""
@@ -378,23 +361,5 @@ class Pipeline:
         with self.stopwatch("track"):
             feature = window.feature if self._eyes is not None else window.embedding
             assert feature is not None
-            self._track_moves(window.moves)
-            seen = [sight for sight in self._drained() if sight.stamp_ns <= window.stamp_ns]
-            tracked = self._tracker.update(window, things, label, feature, seen, window.stamp_ns)
-        self.states = tracked.states
-        return Patch(window.keys, label=label, confidence=confidence, instance=tracked.instance)
-
-    def _track_moves(self, number: int) -> None:
-        """Tells the tracker how the map moved, up to that move; it works on windows from before, too."""
-        for moved in self._moved.copy():
-            if self._tracked < moved.number <= number:
-                self._tracker.follow(moved, self._config.map.voxel_size_m)
-                self._tracked = moved.number
-
-    def _drained(self) -> list[Frame | Scan]:
-        """The newest measurements since the last call."""
-        sights = []
-        with contextlib.suppress(IndexError):  # empty; mapping may clear it at any time
-            while True:
-                sights.append(self._sights.popleft())
-        return sights
+            instance = self.identities.update(window, things, label, feature)
+        return Patch(window.keys, label=label, confidence=confidence, instance=instance)

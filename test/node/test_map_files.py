@@ -28,10 +28,13 @@ class Running:
         device = torch.device("cpu")
         self.pipeline = Pipeline(config, ColourEncoder() if encoder else None, Vocabulary.of(words), device)
         if seen:
-            frame = shot(pose())
-            self.pipeline.integrate(frame)
-            self.pipeline.apply(self.pipeline.understand(frame, self.pipeline.snapshot(frame)))
+            self.look()
         self.engine = Engine(config, self.pipeline, Ledger(), Reporter(lambda text: None))
+
+    def look(self) -> None:
+        frame = shot(pose())
+        self.pipeline.integrate(frame)
+        self.pipeline.apply(self.pipeline.understand(frame, self.pipeline.snapshot(frame)))
 
     def columns(self) -> dict[str, torch.Tensor]:
         columns = self.pipeline.map.columns()
@@ -67,6 +70,23 @@ def test_a_fresh_engine_has_the_same_voxels_after_loading(running: Running, tmp_
     assert (before["label"] == after["label"]).float().mean() > 0.95
 
 
+@pytest.mark.parametrize("replace", [True, False])
+def test_objects_keep_their_ids_in_a_fresh_engine(tmp_path: Path, replace: bool) -> None:
+    first, fresh = (Running(tmp_path, WORDS, seen=False) for _ in range(2))
+    try:
+        first.pipeline.take_tracks(first.pipeline.tracks() | {"next": np.array([1, 41])})
+        first.look()
+        first.engine.files.save("small").result(30.0)
+        before = first.columns()["instance"]
+        fresh.engine.files.load("small", None, replace).result(30.0)
+        after = fresh.columns()["instance"]
+    finally:
+        first.engine.stop()
+        fresh.engine.stop()
+    assert before.max() == 41  # a new tracker begins with 1
+    assert torch.equal(before, after)
+
+
 def test_labels_stay_by_name_where_nothing_names(running: Running, tmp_path: Path) -> None:
     running.engine.files.save("small").result(30.0)
     before = running.columns()["label"]
@@ -97,18 +117,35 @@ def test_merging_with_itself_adds_evidence_and_keeps_places(running: Running) ->
 def test_a_transform_moves_the_map(running: Running) -> None:
     before = running.columns()
     running.engine.files.save("small").result(30.0)
-    shift = np.eye(4)
-    shift[:3, 3] = (10.0, -5.0, 0.5)
-    running.engine.files.load("small", shift, True).result(30.0)
-    after = running.columns()
-
-    def total_and_centre(columns: dict[str, torch.Tensor]) -> torch.Tensor:
-        weight, point = columns["state"][:, 9].double(), columns["state"][:, :3].double()
-        return torch.cat([weight.sum()[None], (point * weight[:, None]).sum(0) / weight.sum()])
-
+    running.engine.files.load("small", moved_by(10.0, -5.0, 0.5), True).result(30.0)
     # Evidence adds up where voxels meet (no wall is looked at 200 times), and their mean stays the mean.
-    expected = total_and_centre(before) + torch.tensor([0.0, 10.0, -5.0, 0.5])
-    assert torch.allclose(total_and_centre(after), expected, rtol=1e-5)
+    expected = total_and_centre(before["state"]) + torch.tensor([0.0, 10.0, -5.0, 0.5])
+    assert torch.allclose(total_and_centre(running.columns()["state"]), expected, rtol=1e-5)
+
+
+def test_a_transform_puts_a_map_beside_the_running_one(running: Running) -> None:
+    before = running.columns()
+    running.engine.files.save("small").result(30.0)
+    running.engine.files.load("small", moved_by(20.0, 0.0, 0.0), False).result(30.0)  # no voxels meet
+    after = running.columns()
+    old = torch.isin(after["key"], before["key"])
+    # Names come anew from the whole map, where one window was known before: the rest is the same.
+    for name in before.keys() - {"label", "confidence", "instance"}:
+        assert torch.equal(before[name], after[name][old]), name
+    expected = total_and_centre(before["state"]) + torch.tensor([0.0, 20.0, 0.0, 0.0])
+    assert torch.allclose(total_and_centre(after["state"][~old]), expected, rtol=1e-5)
+
+
+def moved_by(x: float, y: float, z: float) -> np.ndarray:
+    T_map_file = np.eye(4)
+    T_map_file[:3, 3] = (x, y, z)
+    return T_map_file
+
+
+def total_and_centre(state: torch.Tensor) -> torch.Tensor:
+    """(4,) evidence of all voxels, and where their points are in the mean."""
+    weight, point = state[:, 9].double(), state[:, :3].double()
+    return torch.cat([weight.sum()[None], (point * weight[:, None]).sum(0) / weight.sum()])
 
 
 def test_a_file_that_cannot_be_used_leaves_the_map(running: Running, tmp_path: Path) -> None:

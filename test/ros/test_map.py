@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graph import BEST_EFFORT, MAP, Camera, NodeProcess, Robot, cloud, points_of, transform, xyz
-from room import PAINT, distance_to_walls_m, sweep
+from room import PAINT, camera_pose, distance_to_walls_m, sweep
 
 VOXEL_M = 0.05
 SHOTS = 12
@@ -153,3 +153,28 @@ def test_clear_map(robot: Robot, played: NodeProcess) -> None:
     robot.wait(lambda: robot.newest("status").voxels == 0, "the map is empty")
     robot.wait(lambda: robot.newest("semantic_map").width == 0, "the empty map is published")
     assert played.process.poll() is None
+
+
+def test_clouds_hold_what_a_message_may_and_the_rest_is_named(
+    robot: Robot, start: Callable[..., NodeProcess]
+) -> None:
+    robot.forget()
+    start(output__max_message_mb=0.1, output__map_period_s=0.5, map__min_weight=0.0)
+    robot.wait_active()
+    camera = Camera(robot, "camera")
+
+    def shot() -> bool:
+        camera.shoot(time.time(), 0.0)
+        time.sleep(0.1)
+        problems = " ".join(robot.newest("status").problems)
+        return all(f"{topic}: " in problems for topic in ("semantic_cloud", "semantic_map"))
+
+    robot.wait(shot, "both clouds are said to be too large")
+    problem = next(text for text in robot.newest("status").problems if "semantic_map" in text)
+    assert "output.max_message_mb = 0.1" in problem
+    points = robot.wait(lambda: robot.newest("semantic_map"), "a map")
+    assert points.width == 100_000 // 32
+    assert robot.newest("status").voxels > points.width
+    away_m = np.linalg.norm(xyz(points_of(points)) - camera_pose(0.0)[:3, 3], axis=1)
+    corner_m = np.linalg.norm([2.0, 1.5, 1.3])
+    assert away_m.max() < corner_m - 0.1, "what is left out is what is far from the camera"

@@ -8,6 +8,7 @@ skipped and voxels that are new are left alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,6 +57,18 @@ class Window:
 
     def __len__(self) -> int:
         return int(self.keys.shape[0])
+
+
+def nearest(window: Window, center_m: Tensor, most: int) -> Window:
+    """The ``most`` voxels of a window that are nearest to a place (3,), in the window's order."""
+    if len(window) <= most:
+        return window
+    away_m = (window.points_m - center_m.to(window.points_m)).norm(dim=1)
+    rows = away_m.topk(most, largest=False).indices.sort().values
+    columns: dict[str, Any] = {
+        name: values[rows] for name, values in vars(window).items() if isinstance(values, Tensor)
+    }
+    return replace(window, **columns)
 
 
 @dataclass(frozen=True)
