@@ -76,6 +76,12 @@ class InputConfig:
         1.0, "Nearer LiDAR points are ignored (the robot itself).", low=0.0, high=50.0
     )
     max_range_m: float = option(40.0, "Farther LiDAR points are ignored.", low=0.5, high=500.0)
+    max_message_mb: float = option(
+        100.0,
+        "Images and clouds with more bytes than this are refused, before anything reads or keeps them.",
+        low=0.01,
+        high=4000.0,
+    )
     clear_map_on_time_jump: bool = option(
         False, "Clear the map, too, when the clock jumps back (a bag that loops)."
     )
@@ -206,6 +212,14 @@ class OutputConfig:
     cloud_rate_hz: float = option(2.0, "Rate of ~/semantic_cloud.", low=0.05, high=30.0)
     map_period_s: float = option(5.0, "Period of ~/semantic_map, the whole map.", low=0.2, high=3600.0)
     status_period_s: float = option(1.0, "Period of ~/status and /diagnostics.", low=0.1, high=60.0)
+    max_message_mb: float = option(
+        64.0,
+        "Largest cloud that is published; where more is mapped, the points nearest to the robot go out, and "
+        "/diagnostics says so.",
+        low=0.1,
+        high=2000.0,
+        live=True,
+    )
     min_instance_voxels: int = option(
         20, "Smaller groups of voxels are no object.", low=1, high=1_000_000, live=True
     )

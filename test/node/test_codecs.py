@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed (make venv)")
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep, stamp_ns
+from ws3d_ros.config import ConfigError, InputConfig, from_mapping
+from ws3d_ros.node.codecs import Shot, check_bytes, decode_shot, decode_sweep, stamp_ns
 from ws3d_ros.sensors.errors import SensorError
 
 POSE = np.array([[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0], [0.0, 0.0, 0.0, 1.0]])
@@ -180,3 +183,34 @@ def test_a_sweep_keeps_points_and_intensity() -> None:
     assert scan.intensity is not None
     np.testing.assert_array_equal(scan.intensity.numpy(), finite)
     assert scan.stamp_ns == stamp_ns(message.header) == 12_000_000_345
+
+
+class Unreadable:
+    """Five billion bytes, which nobody may look at."""
+
+    def __len__(self) -> int:
+        return 5_000_000_000
+
+
+@pytest.mark.parametrize("kind", [Image, CompressedImage, PointCloud2])
+def test_messages_larger_than_the_setting_are_refused(kind: type) -> None:
+    """By the bytes that came, whatever the header says of them."""
+    message = kind(data=bytes(1000))
+    check_bytes(message, 0.001)
+    message.data = bytes(1001)
+    with pytest.raises(SensorError, match=r"0\.001001 MB is more than inputs\.max_message") as error:
+        check_bytes(message, 0.001)
+    assert error.value.reason == "too_large"
+
+
+def test_the_data_of_what_is_too_large_is_never_read() -> None:
+    message = SimpleNamespace(data=Unreadable())
+    with pytest.raises(SensorError, match="5000 MB"):
+        check_bytes(message, InputConfig().max_message_mb)  # type: ignore[arg-type]
+
+
+def test_the_largest_message_must_have_some_size() -> None:
+    assert from_mapping({"inputs.max_message_mb": 8}).inputs.max_message_mb == 8.0
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="max_message_mb"):
+            from_mapping({"inputs.max_message_mb": wrong})

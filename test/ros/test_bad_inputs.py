@@ -196,6 +196,7 @@ def test_a_topic_under_another_name(robot: Robot, node: NodeProcess) -> None:
 
 def test_a_bag_that_loops(robot: Robot, node: NodeProcess) -> None:
     camera = Camera(robot, "good")
+    play(robot, lambda: robot.counts("good")[1] > 0, lambda stamp_s: camera.shoot(stamp_s, 0.0))
     begun_s = time.time()
     before = robot.counts("good")[1]
     for i in range(10):

@@ -57,6 +57,21 @@ def stamp_ns(header: Header) -> int:
     return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
+def check_bytes(message: AnyImage | PointCloud2, most_mb: float) -> None:
+    """Lets pass what is not larger than ``inputs.max_message_mb``; looks at nothing else.
+
+    Raises:
+        SensorError: ``too_large``, for more than ``most_mb`` million bytes of data.
+    """
+    size_mb = len(message.data) * 1e-6
+    if size_mb > most_mb:
+        raise SensorError(
+            "too_large",
+            f"a message of {size_mb:.4g} MB is more than inputs.max_message_mb = {most_mb:g}, so it was not "
+            "used: let the driver send less, or raise the setting if there is memory for dozens of them",
+        )
+
+
 def decode_shot(shot: Shot, T_map_camera: FloatArray, depth_scale: float) -> Frame:
     """One rectified frame with one camera for colour and depth.
 

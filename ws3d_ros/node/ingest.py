@@ -21,12 +21,13 @@ from sensor_msgs.msg import PointCloud2
 
 from ws3d_ros.config import InputConfig
 from ws3d_ros.node.camera_source import CameraSource
-from ws3d_ros.node.codecs import Shot, stamp_ns
+from ws3d_ros.node.codecs import Shot, check_bytes, stamp_ns
 from ws3d_ros.node.inputs import Input
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.time_jumps import TimeWatch
 from ws3d_ros.node.transforms import TransformListener, bare, choose_transforms
 from ws3d_ros.sensors.corrections import Correction, Corrections
+from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.leaps import Leaps
 from ws3d_ros.sensors.ledger import Ledger
@@ -176,13 +177,18 @@ class Ingest:
             self._arrived(sensor, stamp_ns(message.header), message)
 
     def _seen(self, sensor: str, stream: str, message: Any) -> bool:
-        """Whether a message has what nothing works without: a frame and a time."""
+        """Whether a message has what nothing works without, a frame and a time, and is not too large."""
         stamp, frame = stamp_ns(message.header), message.header.frame_id
         if not frame or stamp == 0:
             what = "frame_id" if not frame else "stamp"
             self._unpaired(
                 sensor, [Dropped(stamp, f"no_{what}", f"the header on {stream} has no {what}")], True
             )
+            return False
+        try:
+            check_bytes(message, self._config.max_message_mb)
+        except SensorError as error:
+            self._unpaired(sensor, [Dropped(stamp, error.reason, f"{stream}: {error}")], True)
             return False
         if not self._watch.see(stream, stamp):
             self._unpaired(sensor, [Dropped(stamp, "stray_stamp", "")], False)

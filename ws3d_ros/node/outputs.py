@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
@@ -22,12 +24,12 @@ from ws3d_ros.msg import InstanceArray
 from ws3d_ros.msg import Vocabulary as VocabularyMessage
 from ws3d_ros.node.markers import MarkerBoard, rgba
 from ws3d_ros.node.objects import detections, instance_array, label_info, messages_of
-from ws3d_ros.node.packing import pack_cloud, pack_palette, pack_points
+from ws3d_ros.node.packing import POINT, pack_cloud, pack_palette, pack_points
 from ws3d_ros.node.planners import Planners
 from ws3d_ros.node.qualities import EVERY, LATCHED, NEWEST
 from ws3d_ros.node.rendered import Rendered
 from ws3d_ros.node.snapshot import Snapshot
-from ws3d_ros.reconstruction.window import Window
+from ws3d_ros.reconstruction.window import Window, nearest
 
 REMEMBERED_LATENCIES = 200
 
@@ -35,8 +37,9 @@ REMEMBERED_LATENCIES = 200
 class Outputs:
     """The publishers. Messages are made on the thread that calls."""
 
-    def __init__(self, node: LifecycleNode, config: Config) -> None:
-        self._node = node
+    def __init__(self, node: LifecycleNode, config: Config, report: Callable[[str, str], object]) -> None:
+        """``report`` hears, by key, of what could not be published whole."""
+        self._node, self._report = node, report
         self._config = config
         self._planners = Planners(node, config.planning)
         self._rendered = Rendered(node)
@@ -88,11 +91,12 @@ class Outputs:
 
     def publish_window(self, snapshot: Snapshot) -> None:
         """What is made from the window, each if somebody listens; clouds first, they are waited for."""
+        near = self._fitting("semantic_cloud", snapshot)
         if _listeners(self._cloud) > 0:
-            points = pack_points(snapshot.window, pack_palette(palette(snapshot.words)))
+            points = pack_points(near.window, pack_palette(palette(snapshot.words)))
             self._publish(self._cloud, pack_cloud(points, self.header()))
             self._note_latencies(snapshot)
-        self._planners.publish_window(snapshot)
+        self._planners.publish_window(near)
         if any(_listeners(publisher) for publisher in self._of_window[1:]) or self._planners.wants_targets():
             self._publish_objects(snapshot)
         self._rendered.publish(snapshot, palette(snapshot.words), self.header(), self._publish)
@@ -114,10 +118,27 @@ class Outputs:
     def publish_map(self, snapshot: Snapshot) -> None:
         """``~/semantic_map``, also for those who come later; ``~/keepout_mask``, if somebody listens."""
         header = self.header()
-        points = pack_points(snapshot.window, pack_palette(palette(snapshot.words)))
+        near = self._fitting("semantic_map", snapshot)
+        points = pack_points(near.window, pack_palette(palette(snapshot.words)))
         self._publish(self._map, pack_cloud(points, header))
         if self._planners.mask_listeners() > 0:
             self._planners.publish_mask(snapshot, header)
+
+    def _fitting(self, topic: str, snapshot: Snapshot) -> Snapshot:
+        """As many voxels, the nearest first, as a message may have points."""
+        most_mb = self._config.output.max_message_mb
+        sight = snapshot.sight
+        center_m = torch.zeros(3) if sight is None else torch.from_numpy(sight.T_map_sensor[:3, 3])
+        window = nearest(snapshot.window, center_m, int(most_mb * 1e6) // POINT.itemsize)
+        left_out = len(snapshot.window) - len(window)
+        if left_out:
+            self._report(
+                f"{topic} too large",
+                f"{topic}: {left_out} of {len(snapshot.window)} points, the farthest, were left out, as all "
+                f"would be more than output.max_message_mb = {most_mb:g}; raise it, or reduce "
+                "map.window_radius_m or map.budget_mb",
+            )
+        return replace(snapshot, window=window)
 
     def latencies_ms(self) -> Sequence[float]:
         """From the arrival of a measurement to its cloud, recent ones."""
