@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from plyfile import PlyData, PlyElement, PlyElementParseError
 
-from ws3d_ros.sensors.cloud_promises import PromiseError, check_lists, check_promises
+from ws3d_ros.sensors.cloud_promises import TRIANGLES, PromiseError, check_lists, check_promises
 from ws3d_ros.untrusted import clipped
 
 FARTHEST_M = 1e9
@@ -148,8 +148,7 @@ Raw = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 def _read_ply(path: Path) -> Raw:
     try:
         # Meshes of triangles, as almost all are, are skipped at once instead of face by face.
-        triangles = {"vertex_indices": 3, "vertex_index": 3}
-        file = PlyData.read(str(path), known_list_len={"face": triangles})
+        file = PlyData.read(str(path), known_list_len={"face": dict.fromkeys(TRIANGLES, 3)})
     except PlyElementParseError as error:
         if "list length" not in str(error):
             raise

@@ -25,6 +25,10 @@ _HEADER_BYTES = 1 << 20
 _SHORT_COUNTS = {"char", "uchar", "int8", "uint8", "short", "ushort", "int16", "uint16"}
 
 
+TRIANGLES = ("vertex_indices", "vertex_index")
+"""Lists of a PLY's faces that are first read as three each, whatever their lengths say."""
+
+
 class PromiseError(ValueError):
     """A header that promises more than its file can hold."""
 
@@ -53,8 +57,8 @@ def _check_ply(file: BinaryIO, size: int) -> None:
     for name, count, properties in _ply_elements(file):
         # Each value takes a byte or more; in text, one and a blank.
         _check(count * max(len(properties), 1) <= size, f"{count} rows of '{name[:40]}'", size)
-        if name != "face":
-            _check_lists(properties)
+        known = TRIANGLES if name == "face" else ()
+        _check_lists([words for words in properties if words[-1] not in known])
 
 
 def _ply_elements(file: BinaryIO) -> list[tuple[str, int, list[list[str]]]]:
