@@ -96,6 +96,19 @@ def test_flow() -> None:
     assert keys(judge_flow("/i", paused)) == ["hole"]
 
 
+def test_a_pause_is_told_after_it_however_long_it_was() -> None:
+    """A network that is cut for longer than the log's window leaves nobody who could be told meanwhile."""
+    log = StreamLog()
+    for tenth in [*range(50), *range(1050, 1080)]:
+        log.note(tenth / 10, tenth * S // 10, tenth * S // 10)
+    found = judge_flow("/i", log.recent(108.0))
+    assert keys(found) == ["hole"]
+    assert "paused for 100.1 s" in found[0].message
+    for tenth in range(1080, 1200):
+        log.note(tenth / 10, tenth * S // 10, tenth * S // 10)
+    assert judge_flow("/i", log.recent(120.0)) == []
+
+
 def test_a_log_forgets_what_is_old() -> None:
     log = StreamLog()
     for second in range(30):

@@ -16,7 +16,14 @@ from rclpy.node import Node
 
 from ws3d_ros.config import InputConfig
 from ws3d_ros.node.camera_source import CameraSource, is_rectified
-from ws3d_ros.node.codecs import camera_info, decode_any_depth, decode_color, decode_points, encoding_of
+from ws3d_ros.node.codecs import (
+    camera_info,
+    check_bytes,
+    decode_any_depth,
+    decode_color,
+    decode_points,
+    encoding_of,
+)
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.inputs import Input, endpoints
 from ws3d_ros.node.transforms import bare
@@ -160,6 +167,8 @@ def _judge_content(
 ) -> Judgement:
     message = stream.message
     try:
+        if not part.endswith("_info"):
+            check_bytes(message, config.max_message_mb)
         if part == "points":
             points, _ = decode_points(message)
             facts, findings = judge_points(points, message.height * message.width)

@@ -42,12 +42,14 @@ class Arrivals:
         stamp_ns: (N,) int64, by the headers.
         now_ns: (N,) int64, what the node's clock said when they arrived.
         lost: messages that the middleware knows to have lost in this time.
+        before_s: when the last one before these arrived, None without.
     """
 
     arrived_s: Array
     stamp_ns: Array
     now_ns: Array
     lost: int = 0
+    before_s: float | None = None
 
     def __len__(self) -> int:
         return len(self.arrived_s)
@@ -56,6 +58,11 @@ class Arrivals:
         """Messages a second; 0 where fewer than two came."""
         span_s = float(self.arrived_s[-1] - self.arrived_s[0]) if len(self) > 1 else 0.0
         return (len(self) - 1) / span_s if span_s > 0.0 else 0.0
+
+    def pause_s(self) -> float:
+        """The longest pause that ended in this time, whenever it began; 0 where there is none."""
+        known = self.arrived_s if self.before_s is None else [self.before_s, *self.arrived_s]
+        return float(np.diff(known).max(initial=0.0))
 
     def age_s(self) -> float:
         """Median age of the stamps on arrival, by the node's clock; negative is the future."""
@@ -85,10 +92,15 @@ class StreamLog:
         """What came within the last ``WINDOW_S`` before ``now_s``."""
         begin_s = now_s - WINDOW_S
         seen = [entry for entry in self._seen if entry[0] >= begin_s]
+        older = [entry[0] for entry in self._seen if entry[0] < begin_s]
         arrived, stamps, clocks = zip(*seen, strict=True) if seen else ((), (), ())
         lost = sum(count for at_s, count in self._lost if at_s >= begin_s)
         return Arrivals(
-            np.array(arrived, np.float64), np.array(stamps, np.int64), np.array(clocks, np.int64), lost
+            np.array(arrived, np.float64),
+            np.array(stamps, np.int64),
+            np.array(clocks, np.int64),
+            lost,
+            older[-1] if older else None,
         )
 
 
@@ -136,11 +148,11 @@ def judge_flow(topic: str, arrivals: Arrivals) -> list[Finding]:
                 "slow", f"{topic} comes only {rate_hz:.2g} times a second: raise the driver's rate if it can"
             )
         )
-    elif len(arrivals) > 2 and (hole_s := float(np.diff(arrivals.arrived_s).max())) > HOLE_S:
+    elif len(arrivals) > 2 and (pause_s := arrivals.pause_s()) > HOLE_S:
         findings.append(
             warning(
                 "hole",
-                f"{topic} paused for {hole_s:.1f} s: look whether its driver or the network to it stalls",
+                f"{topic} paused for {pause_s:.1f} s: look whether its driver or the network to it stalls",
             )
         )
     if arrivals.lost:
