@@ -65,3 +65,38 @@ def test_multiplications_of_ever_other_shapes_do_not_fill_the_memory(first: str)
     program = CACHES.format(first=first)
     told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
     assert int(told.stdout) < 60 * MIB
+
+
+HEAPS = """
+{first}
+import ctypes, re, threading
+import numpy as np
+barrier = threading.Barrier(6)
+def fill():
+    barrier.wait()
+    kept.append([np.ones(50_000, np.uint8) for _ in range(50)])
+    barrier.wait()
+kept = []
+threads = [threading.Thread(target=fill) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = libc.fopen(b"{path}", b"w")
+libc.malloc_info(0, ctypes.c_void_p(file))
+libc.fclose(ctypes.c_void_p(file))
+print(open("{path}").read().count("<heap nr"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone is asked")
+def test_threads_share_a_heap(tmp_path: Path) -> None:
+    """By default six threads have several, and what is free in one is of no use to another."""
+
+    def heaps(first: str) -> int:
+        program = HEAPS.format(first=first, path=tmp_path / "heaps.xml")
+        told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
+        return int(told.stdout)
+
+    assert heaps("from ws3d_ros.memory import keep_one_heap; keep_one_heap()") == 1
+    assert heaps("") > 1

@@ -132,7 +132,7 @@ class Engine:
             window = self.pipeline.map.everything(features=features)
         else:
             window = self.pipeline.window(self._center_m, features=features)
-        states = self.pipeline.states
+        states = self.pipeline.identities.states
         named_s = tuple(self._named)
         return Snapshot(window, self.words, self._arrived_s, self._sight, states, self._eyes, named_s)
 
@@ -359,6 +359,8 @@ class Engine:
         """
         fitting = saved_maps.fit(saved, self.pipeline, self._config, T_map_file)
         columns = dict(fitting.columns)
+        # An empty map has nothing to merge with: objects go on as in the file.
+        replace = replace or self._mapping.mailbox.request(self.pipeline.map.__len__).result() == 0
         if replace:
             self.clear_map().result()
         known = replace and saved_maps.take_tracks(saved, self.pipeline, fitting)

@@ -34,6 +34,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 
 from ws3d_ros.config import ConfigError
+from ws3d_ros.memory import keep_one_heap
 
 if TYPE_CHECKING:
     from ws3d_ros.node.perception_node import PerceptionNode
@@ -43,7 +44,8 @@ END_WITHIN_S = 1.8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the node until a signal ends it; returns the exit code."""
+    """Runs the node until a signal ends it, and ends the process; returns a code if ROS never began."""
+    keep_one_heap()
     log = get_logger("ws3d")
     code = OK
     try:
@@ -72,11 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A second Ctrl-C must not interrupt the clean-up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        ended = node is None or node.end()
+        if node is not None:
+            node.end()
         rclpy.try_shutdown()
-    if not ended:
-        os._exit(code)  # Python cannot end while a thread is inside native code
-    return code
+    # Python would wait for threads inside native code, and take apart what threads of DDS still use.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def spin(node: PerceptionNode) -> None:
@@ -93,7 +97,8 @@ def spin_until_error(executor: SingleThreadedExecutor, node: PerceptionNode) -> 
     except ExternalShutdownException:
         pass
     except Exception as error:
-        node.survive(error)
+        if rclpy.ok():  # else a signal ended ROS while a message was taken
+            node.survive(error)
 
 
 def end_soon(code: Callable[[], int]) -> None:

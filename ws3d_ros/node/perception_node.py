@@ -113,12 +113,11 @@ class PerceptionNode(LifecycleNode):
             return True
         return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
 
-    def end(self) -> bool:
-        """Frees everything, whatever the state; False if a thread is still busy in native code."""
+    def end(self) -> None:
+        """Frees everything, whatever the state."""
         self._stop_activity()
-        ended = self._free_core()
+        self._free_core()
         self.destroy_node()
-        return ended
 
     def survive(self, error: Exception) -> None:
         """A callback raised: tells it, counts it, and the node goes on."""
@@ -147,7 +146,7 @@ class PerceptionNode(LifecycleNode):
             ledger,
             reporter,
             engine,
-            Outputs(self, config),
+            Outputs(self, config, reporter.report),
             questions,
             Services(self, engine, questions, config.inputs.map_frame, self._tell_words),
             self._every(config.output.status_period_s, self._tell_status),
@@ -325,7 +324,7 @@ def health(core: Core, is_active: bool, waiting: int) -> Health:
         },
         voxels=len(engine.pipeline.map),
         map_bytes=engine.pipeline.map.bytes,
-        budget_bytes=int(config.map.budget_mb * 2**20),
+        budget_bytes=int(config.map.budget_mb * 1e6),
         encoder=core.choice.encoder.name if core.choice.encoder is not None else "",
         encoder_why=core.choice.why,
         network=core.network.namer.name if core.network.namer is not None else "",
