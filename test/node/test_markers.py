@@ -71,3 +71,10 @@ def test_the_box_is_that_of_the_object() -> None:
     assert (box.color.r, box.color.g, box.color.b) == pytest.approx((0.0, 0.2, 1.0))
     assert text.text == "table 3 (75 %)"
     assert text.pose.position.z > 0.5 + 0.8 / 2
+
+
+def test_what_has_no_name_shows_its_number_only() -> None:
+    message = MarkerBoard().update([instance(3, label=0)], WORDS, COLORS, Header(frame_id="map"))
+    _, box, text = message.markers
+    assert (text.id, text.text) == (3, "3")
+    assert box.color.r == pytest.approx(128 / 255)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -80,8 +81,13 @@ def until(condition: Callable[[], bool], page: Any, timeout_s: float = 40.0) -> 
 
 
 def seen(page: Any) -> np.ndarray:
-    """(H, W, 3) what the window shows between a warning about software rendering and the panel."""
-    image = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    """What the window shows now."""
+    return scene(page.screenshot())
+
+
+def scene(content: bytes) -> np.ndarray:
+    """(H, W, 3) of a picture of the window: between a warning about software rendering and the panel."""
+    image = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
     return np.asarray(image[:, 320:1150, ::-1].astype(int))
 
 
@@ -137,6 +143,27 @@ def test_points_can_be_switched_off(page: Any) -> None:
     until(lambda: share(seen(page), BLUE) < 0.01, page)
     page.get_by_label("Points", exact=True).first.click(force=True)
     until(lambda: share(seen(page), BLUE) > 0.05, page)
+
+
+def test_a_map_shown_anew_does_not_flicker(page: Any, viewer: Viewer) -> None:
+    """As `ws3d view live` does with each cloud: every picture that the page makes meanwhile has the map."""
+    frames: list[np.ndarray] = []
+    session = page.context.new_cdp_session(page)
+
+    def on_frame(frame: dict[str, Any]) -> None:
+        frames.append(scene(base64.b64decode(frame["data"])))
+        session.send("Page.screencastFrameAck", {"sessionId": frame["sessionId"]})
+
+    until(lambda: share(seen(page), BLUE) > 0.05, page)
+    whole = share(seen(page), BLUE)
+    session.on("Page.screencastFrame", on_frame)
+    session.send("Page.startScreencast", {"format": "jpeg"})
+    for _ in range(8):
+        viewer.show(blocks())
+        page.wait_for_timeout(400)
+    session.send("Page.stopScreencast")
+    assert len(frames) > 4
+    assert min(share(frame, BLUE) for frame in frames) > 0.95 * whole
 
 
 def test_a_picture_can_be_saved(page: Any) -> None:

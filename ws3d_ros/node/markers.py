@@ -10,6 +10,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from ws3d_ros.instances.instance import Instance
 from ws3d_ros.node.objects import box_pose, box_size, point
+from ws3d_ros.reconstruction.window import UNKNOWN
 
 BOXES, NAMES = "objects", "names"
 BOX_OPACITY = 0.35
@@ -62,7 +63,7 @@ def box(instance: Instance, color: np.ndarray, header: Header) -> Marker:
 
 
 def text(instance: Instance, name: str, header: Header) -> Marker:
-    """Name, number and confidence above the box."""
+    """Name, number and confidence above the box; of what has no name only the number."""
     marker = Marker(header=header, ns=NAMES, id=int(instance.id), action=Marker.ADD)
     marker.type = Marker.TEXT_VIEW_FACING
     x, y, z = instance.box_center_m
@@ -70,7 +71,9 @@ def text(instance: Instance, name: str, header: Header) -> Marker:
     marker.pose.orientation.w = 1.0
     marker.scale.z = TEXT_HEIGHT_M
     marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-    marker.text = f"{name} {instance.id} ({100 * instance.confidence:.0f} %)"
+    marker.text = str(instance.id)
+    if instance.label != UNKNOWN:
+        marker.text = f"{name} {instance.id} ({100 * instance.confidence:.0f} %)"
     return marker
 
 
