@@ -47,6 +47,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         inputs__cameras='["camera", "squeezed"]',
         inputs__lidars='["lidar"]',
         inputs__tf_deadline_s=1.0,
+        inputs__max_message_mb=2.0,
         map__voxel_size_m=VOXEL_M,
         map__min_weight=0.0,
         map__folder=f'"{maps}"',

@@ -15,7 +15,6 @@ import numpy as np
 from geometry_msgs.msg import Point, Quaternion, Transform, Vector3
 from graph import RELIABLE, cloud
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from relay import LIDAR_FRAME
@@ -172,14 +171,9 @@ def broken(place: str, way: str) -> Make:
 
 @contextmanager
 def deactivated(rig: Rig) -> Iterator[None]:
-    change(rig, Transition.TRANSITION_DEACTIVATE)
+    assert rig.robot.change_state(Transition.TRANSITION_DEACTIVATE)
     yield
-    change(rig, Transition.TRANSITION_ACTIVATE)
-
-
-def change(rig: Rig, transition: int) -> None:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    assert rig.robot.call(ChangeState, "change_state", request, ANSWER_S).success
+    assert rig.robot.change_state(Transition.TRANSITION_ACTIVATE)
 
 
 @contextmanager

@@ -131,6 +131,16 @@ def cut(share: float) -> Spoil:
     return spoil
 
 
+def swollen(size: int) -> Spoil:
+    """So many bytes behind what the message needs."""
+
+    def spoil(message: Any) -> Any:
+        message.data = bytes(message.data) + bytes(size)
+        return message
+
+    return spoil
+
+
 def depth_as_float(of_metres: Callable[[np.ndarray], np.ndarray]) -> Spoil:
     """A 16UC1 image in millimetres as 32FC1, of what the function makes of it."""
 

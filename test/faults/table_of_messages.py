@@ -36,6 +36,7 @@ from spoil import (
     shifted,
     sometimes,
     stamped,
+    swollen,
     turned,
 )
 
@@ -148,6 +149,9 @@ IMAGES = [
     ),
     Fault("half of a depth image's data", relayed(on(DEPTH, cut(0.5))), ("camera: truncated",)),
     Fault("images without data", relayed(on(COLOR, cut(0.0))), ("camera: truncated",), again=True),
+    Fault(
+        "images of 3 MB, and 2 are allowed", relayed(on(COLOR, swollen(3_000_000))), ("camera: too_large",)
+    ),
     Fault("depth rows that overlap", relayed(on(DEPTH, sets(step=10))), ("camera: bad_step",)),
     Fault(
         "images wider than their data", relayed(on(COLOR, sets(width=320))), ("camera: bad_step",), again=True
@@ -343,6 +347,12 @@ CLOUDS = [
         "a cloud of four billion points and little data",
         relayed(on(POINTS, sets(width=2**32 - 1, row_step=2**32 - 1, point_step=12))),
         ("lidar: bad_step",),
+    ),
+    Fault(
+        "clouds of 3 MB, and 2 are allowed",
+        relayed(on(POINTS, swollen(3_000_000))),
+        ("lidar: too_large",),
+        again=True,
     ),
     Fault("half of a cloud's data", relayed(on(POINTS, cut(0.5))), ("lidar: truncated",)),
     Fault("a cloud of NaN", relayed(on(POINTS, points(lambda xyz: xyz * NAN))), ("lidar: empty_cloud",)),

@@ -60,7 +60,7 @@ def test_two_faults_at_once(rig: Rig, seed: int) -> None:
     before = prepare(rig)
     with one.make(rig), other.make(rig):
         rig.wait_shots(SHOTS_IN_SOAK)
-    recover(rig, Fault(f"{one.name} + {other.name}", one.make), before, "")
+    conclude(rig, f"{one.name} + {other.name}", before, "", rig.wait_used(2, SENSORS, RECOVERY_S))
 
 
 def suffer(rig: Rig, fault: Fault, shots: int) -> None:
@@ -71,7 +71,7 @@ def suffer(rig: Rig, fault: Fault, shots: int) -> None:
         if fault.mapped or not fault.named:
             rig.wait_used(SHOTS, SENSORS, RECOVERY_S)
         rig.wait_shots(shots)
-    recover(rig, fault, before, line)
+    conclude(rig, fault.name, before, line, rig.wait_used(2, SENSORS, RECOVERY_S))
 
 
 def prepare(rig: Rig) -> Mapped:
@@ -80,11 +80,10 @@ def prepare(rig: Rig) -> Mapped:
     return rig.tidy(before)
 
 
-def recover(rig: Rig, fault: Fault, before: Mapped, line: str) -> None:
-    recovery_s = rig.wait_used(2, SENSORS, RECOVERY_S)
+def conclude(rig: Rig, fault: str, before: Mapped, line: str, recovery_s: float) -> None:
     after = rig.mapped = rig.check(before)
     if RECORD:
-        row = {"fault": fault.name, "named": line, "recovery_s": round(recovery_s, 2)}
+        row = {"fault": fault, "named": line, "recovery_s": round(recovery_s, 2)}
         row |= {"voxels_before": before.voxels, "voxels_after": after.voxels}
         row |= {"walls_before": before.walls, "walls_after": after.walls}
         with Path(RECORD).open("a") as file:

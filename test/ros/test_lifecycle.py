@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from graph import Camera, NodeProcess, Robot
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from ws3d_ros.srv import SetVocabulary
@@ -23,15 +22,6 @@ def node(start: Callable[..., NodeProcess]) -> Iterator[NodeProcess]:
     yield node
     # Not killed: a service of a dead node would linger and get the next test's requests.
     node.stop()
-
-
-def change(robot: Robot, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(robot.call(ChangeState, "change_state", request, 60.0).success)
-
-
-def state(robot: Robot) -> int:
-    return int(robot.call(GetState, "get_state", GetState.Request(), 60.0).current_state.id)
 
 
 def map_a_little(robot: Robot) -> int:
@@ -48,14 +38,14 @@ def map_a_little(robot: Robot) -> int:
 
 
 def test_every_state_and_back(robot: Robot, node: NodeProcess) -> None:
-    assert state(robot) == State.PRIMARY_STATE_UNCONFIGURED
-    assert change(robot, Transition.TRANSITION_CONFIGURE)
+    assert robot.lifecycle_state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert robot.change_state(Transition.TRANSITION_CONFIGURE)
     robot.wait(lambda: robot.state() == "inactive", "status of the configured node")
-    assert change(robot, Transition.TRANSITION_ACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_ACTIVATE)
     robot.wait(lambda: robot.state() == "active", "status of the active node")
     voxels = map_a_little(robot)
 
-    assert change(robot, Transition.TRANSITION_DEACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
     robot.wait(lambda: robot.state() == "inactive", "the inactive node")
     kept = robot.newest("status")
     assert kept.voxels >= voxels  # deactivate keeps the map
@@ -64,23 +54,23 @@ def test_every_state_and_back(robot: Robot, node: NodeProcess) -> None:
     time.sleep(0.5)
     assert robot.counts("camera")[1] == used  # and listens to nothing
 
-    assert change(robot, Transition.TRANSITION_ACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_ACTIVATE)
     robot.wait(lambda: robot.state() == "active", "the active node")
     assert robot.newest("status").voxels >= voxels
 
-    assert change(robot, Transition.TRANSITION_DEACTIVATE)
-    assert change(robot, Transition.TRANSITION_CLEANUP)
-    assert state(robot) == State.PRIMARY_STATE_UNCONFIGURED
+    assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_CLEANUP)
+    assert robot.lifecycle_state() == State.PRIMARY_STATE_UNCONFIGURED
     robot.received["status"].clear()
-    assert change(robot, Transition.TRANSITION_CONFIGURE)
+    assert robot.change_state(Transition.TRANSITION_CONFIGURE)
     robot.wait(lambda: robot.state() == "inactive", "the node configured again")
     assert robot.newest("status").voxels == 0  # clean-up freed it
     assert node.process.poll() is None
 
 
 def test_words_and_parameters_at_run_time(robot: Robot, node: NodeProcess) -> None:
-    assert change(robot, Transition.TRANSITION_CONFIGURE)
-    assert change(robot, Transition.TRANSITION_ACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_CONFIGURE)
+    assert robot.change_state(Transition.TRANSITION_ACTIVATE)
 
     robot.received["vocabulary"].clear()
     answer = robot.call(SetVocabulary, "set_vocabulary", SetVocabulary.Request(vocabulary=["mug", "lamp"]))
