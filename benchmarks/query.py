@@ -246,7 +246,7 @@ def timing(lexicon: Lexicon, voxels: int = 1_000_000, instances: int = 500) -> d
     rng = np.random.default_rng(0)
     side = round(voxels ** (1 / 3))
     cells = torch.cartesian_prod(*[torch.arange(side)] * 3)[:voxels]
-    owner = torch.from_numpy(rng.integers(0, instances, (10, 10, 10)))
+    owner = torch.from_numpy(rng.permutation(1000).reshape(10, 10, 10) % instances)
     instance = owner[tuple((cells * 10 // side).T)].int() + 1
     window = window_of(
         cells * 0.05 + 0.025,

@@ -171,9 +171,11 @@ def figures(rows: list[dict[str, float]]) -> dict[str, Any]:
         ]
 
     passed_s = column["t_s"][-1] - column["t_s"][0]
+    (slope, _), covariance = np.polyfit(column["t_s"] / 60.0, column["rss_mb"], 1, cov=True)
     return {
         "warm_up_s": round(warm, 1),
-        "rss_slope_mb_per_min": round(float(np.polyfit(column["t_s"] / 60.0, column["rss_mb"], 1)[0]), 3),
+        "rss_slope_mb_per_min": round(float(slope), 3),
+        "rss_slope_error_mb_per_min": round(float(covariance[0, 0] ** 0.5), 3),
         "rss_mb": ends("rss_mb"),
         "map_mb": ends("map_mb"),
         "threads": ends("threads"),
