@@ -57,9 +57,9 @@ class Doctor:
         seen = observe(self._node, self._ingest)
         self._worker.mailbox.put("doctor", partial(self._examine, seen))
 
-    def stop(self, timeout_s: float) -> bool:
-        """Ends the thread; whether it did in time."""
-        return self._worker.stop(timeout_s)
+    def stop(self, timeout_s: float) -> None:
+        """Ends the thread, and waits no longer than this for one that is busy."""
+        self._worker.stop(timeout_s)
 
     def _examine(self, seen: Seen) -> None:
         self.sections = judge(seen, self._config)

@@ -189,10 +189,10 @@ class Engine:
         """What no tensor uses goes back to the system, on the thread that nobody waits for."""
         self.files.worker.mailbox.put("memory", memory.give_back)
 
-    def stop(self) -> bool:
-        """Ends the threads; False if one is still busy in native code."""
-        ended = [worker.stop(STOP_WITHIN_S) for worker in self.workers]
-        return all(ended)
+    def stop(self) -> None:
+        """Ends the threads, and waits no longer for one that is busy in native code."""
+        for worker in self.workers:
+            worker.stop(STOP_WITHIN_S)
 
     # Mapping thread ---------------------------------------------------------------------------
 

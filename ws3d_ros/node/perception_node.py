@@ -211,16 +211,15 @@ class PerceptionNode(LifecycleNode):
         if self._core is not None:
             self._core.engine.forget_waiting("deactivated")
 
-    def _free_core(self) -> bool:
+    def _free_core(self) -> None:
         if self._core is None:
-            return True
+            return
         core, self._core = self._core, None
         self.destroy_timer(core.status_timer)
         core.services.destroy()
-        ended = core.questions.worker.stop(STOP_WITHIN_S)
-        ended = core.engine.stop() and ended
+        core.questions.worker.stop(STOP_WITHIN_S)
+        core.engine.stop()
         core.outputs.destroy()
-        return ended
 
     # Now and then -----------------------------------------------------------------------------
 
