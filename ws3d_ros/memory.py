@@ -7,9 +7,10 @@ import resource
 import sys
 from pathlib import Path
 
-LARGE_BYTES = 16 << 20
-"""Blocks of so much are mapped by themselves. With 2 MB the network took 40 % longer, as their pages are
-handed out and cleared anew each time (docs/reliability.md)."""
+LARGE_BYTES = 4 << 20
+"""Blocks of so much are mapped by themselves. torch puts tensors of 2 MB or more on large pages, for which
+the C library looks for 2 MB more than they take: from here on none of them tears holes into the heap. The
+network takes 10 to 20 % longer, as pages are handed out and cleared anew (docs/reliability.md)."""
 
 
 def peak_memory_bytes() -> int:
@@ -36,7 +37,7 @@ def give_back() -> None:
 
 
 def keep_one_heap() -> None:
-    """All threads share one heap, and blocks of 16 MB or more are given back at once (glibc, mallopt(3)).
+    """All threads share one heap, and blocks of 4 MB or more are given back at once (glibc, mallopt(3)).
 
     By default each thread has a heap of its own, which grows to the most that it ever needed, and blocks of
     up to 32 MB come out of them. Call it before threads allocate.
