@@ -67,6 +67,25 @@ def test_a_stream_that_paused_for_long_did_not_jump() -> None:
     assert watched.jumps == []
 
 
+def test_what_waited_while_the_process_stood_still_makes_no_jump_of_what_follows() -> None:
+    watched = Watched()
+    for tenth in range(100):  # a delay of 50 ms
+        watched.now_s = 500.05 + tenth / 10
+        assert watched.see("color", 10 * S + tenth * S // 10) == [True]
+    watched.now_s = 540.0  # 30 s later: what is left of the first four seconds, then what is new
+    assert watched.see("color", 20 * S, 22 * S, 24 * S, 49 * S + 9 * S // 10, 50 * S) == [True] * 5
+    assert watched.see("color", 70 * S) == [False]  # ahead of all that passed
+    assert watched.jumps == watched.strays == []
+
+
+def test_a_slow_bag_is_watched_like_a_quick_one() -> None:
+    watched = Watched()
+    for second in range(600):  # at half its speed
+        watched.now_s = 2.0 * second
+        watched.see("tf", second * S)
+    assert watched.see("tf", 600 * S + LEAP_NS + 2 * S) == [False]
+
+
 @pytest.mark.parametrize("wrong_s", [0, 5, 90, 10_000])
 def test_one_wrong_stamp_is_no_jump(wrong_s: int) -> None:
     watched = Watched()
