@@ -37,7 +37,8 @@ LATCHED = QoSProfile(
 )
 MAP = "map"
 ROOT = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S, TIMEOUT_S = 60.0, 20.0
+START_TIMEOUT_S, TIMEOUT_S = 120.0, 60.0
+"""So long only where something is wrong, or the machine does much else."""
 NODE = ("-m", "ws3d_ros.node.main")
 AFTER = {
     Transition.TRANSITION_CONFIGURE: State.PRIMARY_STATE_INACTIVE,
@@ -96,14 +97,13 @@ class Robot:
         rclpy.init(context=self.context)
         self.node = rclpy.create_node("robot", context=self.context)
         self.received: dict[str, list[Any]] = defaultdict(list)
+        self._since_ns = 0
         self.listen(PipelineStatus, "status", RELIABLE)
         self.listen(Vocabulary, "vocabulary", LATCHED)
         self.listen(PointCloud2, "semantic_cloud", RELIABLE)
         self.listen(PointCloud2, "semantic_map", LATCHED)
         self.listen(MarkerArray, "markers", RELIABLE)
-        self.node.create_subscription(
-            DiagnosticArray, "/diagnostics", self.received["diagnostics"].append, 10
-        )
+        self.listen(DiagnosticArray, "/diagnostics", RELIABLE)
         self._publishers: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -111,12 +111,20 @@ class Robot:
         self._thread.start()
 
     def listen(self, kind: Any, name: str, profile: QoSProfile) -> None:
-        self.node.create_subscription(kind, f"/ws3d/{name}", self.received[name].append, profile)
+        """Remembers what comes on a topic of the node, or on another if its name is absolute."""
+
+        def hear(message: Any, info: dict[str, Any]) -> None:
+            if info["source_timestamp"] >= self._since_ns:
+                self.received[name.lstrip("/")].append(message)
+
+        self.node.create_subscription(kind, name if name[0] == "/" else f"/ws3d/{name}", hear, profile)
 
     def newest(self, name: str) -> Any:
         return self.received[name][-1] if self.received[name] else None
 
     def forget(self) -> None:
+        """Also what was sent before and arrives later, such as the last words of a node that was stopped."""
+        self._since_ns = time.time_ns()
         for messages in self.received.values():
             messages.clear()
 

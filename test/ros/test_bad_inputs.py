@@ -31,7 +31,7 @@ def node(robot: Robot, start: Callable[..., NodeProcess]) -> NodeProcess:
     node = start(
         inputs__cameras=str(list(CAMERAS)).replace("'", '"'),
         inputs__lidars=str(list(LIDARS)).replace("'", '"'),
-        inputs__tf_deadline_s=1.0,
+        inputs__tf_deadline_s=2.0,
     )
     robot.wait_active()
     return node
@@ -63,6 +63,11 @@ def dropped(robot: Robot, sensor: str, reason: str) -> int:
     return robot.counts(sensor)[2].get(reason, 0)
 
 
+def taken(robot: Robot, sensor: str) -> int:
+    """How many measurements went into the map, or would have on a machine that has time for all."""
+    return robot.counts(sensor)[1] + dropped(robot, sensor, "overload")
+
+
 def expect_message(robot: Robot, node: NodeProcess, *parts: str) -> None:
     """One sentence with all the parts in log, status and diagnostics."""
 
@@ -71,8 +76,10 @@ def expect_message(robot: Robot, node: NodeProcess, *parts: str) -> None:
 
     robot.wait(lambda: holds(robot.problems()), f"{parts} in the status")
     robot.wait(lambda: holds(node.log()), f"{parts} in the log")
-    newest = robot.newest("diagnostics")
-    assert any(all(part in entry.message for part in parts) for entry in newest.status)
+    robot.wait(
+        lambda: any(holds(entry.message) for entry in robot.newest("diagnostics").status),
+        f"{parts} in diagnostics",
+    )
 
 
 def test_depth_in_the_wrong_unit(robot: Robot, node: NodeProcess) -> None:
@@ -198,18 +205,18 @@ def test_a_bag_that_loops(robot: Robot, node: NodeProcess) -> None:
     camera = Camera(robot, "good")
     play(robot, lambda: robot.counts("good")[1] > 0, lambda stamp_s: camera.shoot(stamp_s, 0.0))
     begun_s = time.time()
-    before = robot.counts("good")[1]
+    before = taken(robot, "good")
     for i in range(10):
         camera.shoot(begun_s + 0.1 * i, 0.1 * i)
         time.sleep(0.05)
-    robot.wait(lambda: robot.counts("good")[1] >= before + 9, "the first pass is used")
+    robot.wait(lambda: taken(robot, "good") >= before + 9, "the first pass is used")
     for _ in range(3):
-        used = robot.counts("good")[1]
+        before = taken(robot, "good")
         for i in range(10):
             camera.shoot(begun_s - 100.0 + 0.1 * i, 0.1 * i)
             time.sleep(0.05)
         # The shot that shows the jump may be lost with the past.
-        robot.wait(lambda used=used: robot.counts("good")[1] >= used + 8, "the next pass is used")
+        robot.wait(lambda before=before: taken(robot, "good") >= before + 8, "the next pass is used")
     expect_message(robot, node, "time jumped back by")
 
 

@@ -113,7 +113,7 @@ def test_words_and_parameters_at_run_time(robot: Robot, node: NodeProcess) -> No
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly(robot: Robot, start: Callable[..., NodeProcess], how: int) -> None:
-    robot.received["status"].clear()
+    robot.forget()
     node = start()
     robot.wait_active()
     map_a_little(robot)
@@ -126,7 +126,7 @@ def test_a_signal_ends_it_cleanly(robot: Robot, start: Callable[..., NodeProcess
 
 def test_killed_and_started_again(robot: Robot, start: Callable[..., NodeProcess]) -> None:
     for _ in range(2):
-        robot.received["status"].clear()
+        robot.forget()
         node = start()
         robot.wait_active()
         assert map_a_little(robot) > 0

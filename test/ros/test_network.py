@@ -75,6 +75,7 @@ def test_a_lidar_alone_is_named_by_the_network(
     assert status.label_latency_p50_ms <= status.label_latency_p95_ms
     assert status.encoder == ""
     assert status.worker_errors == 0
+    robot.wait(lambda: diagnosed(robot, "network"), "the network in diagnostics")
     for part in ("random.safetensors", "Res16UNet14S", "torch", "float32", "cpu"):
         assert part in status.network
         assert part in diagnosed(robot, "network")
@@ -99,7 +100,7 @@ def test_a_bad_checkpoint_is_told_and_the_node_maps_on(
     assert "broken.safetensors" in status.network_why
     assert "cut off" in status.network_why
     assert any("broken.safetensors" in problem for problem in status.problems)
-    assert diagnosed(robot, "network") == "none"
+    robot.wait(lambda: diagnosed(robot, "network") == "none", "no network in diagnostics")
     assert node.log().count("broken.safetensors") == 1
     camera = Camera(robot, "camera")
 

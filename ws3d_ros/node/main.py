@@ -46,6 +46,10 @@ END_WITHIN_S = 1.8
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the node until a signal ends it, and ends the process; returns a code if ROS never began."""
     keep_one_heap()
+    # Python's own answers are an exception wherever the main thread happens to be, and death. ROS calls
+    # these beside its own handlers, which end spinning, and puts them back when it shuts down.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: None)
     log = get_logger("ws3d")
     code = OK
     try:
@@ -63,17 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         node = PerceptionNode()
         if node.autostart():
             spin(node)
-        else:
+        elif rclpy.ok():  # else a signal ended ROS while it was configured
             code = NOT_CONFIGURED
     except (ConfigError, ParameterException) as error:
         log.fatal(str(error))
         code = BAD_PARAMETER
-    except KeyboardInterrupt:
-        pass
+    except Exception:
+        if rclpy.ok():  # else a signal ended ROS while the node was made
+            raise
     finally:
-        # A second Ctrl-C must not interrupt the clean-up.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
             node.end()
         rclpy.try_shutdown()

@@ -53,6 +53,8 @@ def told(transition: Transition) -> Transition:
         try:
             return transition(self, state)
         except Exception as error:
+            if not self.context.ok():
+                return FAILURE  # a signal ended ROS meanwhile: nothing is wrong
             self.get_logger().error(f"{transition.__name__.removeprefix('on_')} failed: {error}")
             return FAILURE
 
