@@ -102,7 +102,10 @@ def _check_pcd(file: BinaryIO, size: int) -> None:
     elif header.data == Encoding.BINARY:
         _check(points * bytes_ <= size, f"{points} points of {bytes_} bytes", size)
     else:
-        unpacked = max(points * bytes_, int.from_bytes(file.read(8)[4:], "little"))
+        sizes = file.read(8)
+        packed, unpacked = (int.from_bytes(part, "little") for part in (sizes[:4], sizes[4:]))
+        _check(packed <= size, f"{packed} packed bytes", size)
+        unpacked = max(points * bytes_, unpacked)
         _check(unpacked <= _LZF * size, f"{unpacked} bytes", size)
 
 
