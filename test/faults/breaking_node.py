@@ -17,7 +17,7 @@ import torch
 
 from ws3d_ros import ladder
 from ws3d_ros.network.namer import Namer
-from ws3d_ros.node import doctor, workers
+from ws3d_ros.node import doctor, perception_node, workers
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.main import main
 from ws3d_ros.node.outputs import Outputs
@@ -60,6 +60,7 @@ def way_of(file: Path) -> str:
 
 # So that nobody need hang, or be without names, for long; but longer than naming takes on a busy machine.
 workers.STUCK_S, ladder.CALM_S = 8.0, 2.0
+breakable(perception_node, "load_encoder", "configure")
 breakable(Pipeline, "integrate", "mapping")
 breakable(Pipeline, "name", "names")
 breakable(Pipeline, "rename", "words")

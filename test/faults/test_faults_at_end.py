@@ -1,4 +1,4 @@
-"""A signal that comes while a thread is about to publish: the node ends, and alarms nobody."""
+"""A signal that comes while the node is configured or about to publish: it ends, and alarms nobody."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from isolation import MISSING
 if MISSING:
     pytest.skip(MISSING, allow_module_level=True)
 
-from graph import Camera, NodeProcess, Robot
+from graph import START_TIMEOUT_S, Camera, NodeProcess, Robot
 
 pytestmark = pytest.mark.ros
 
@@ -43,6 +43,30 @@ def test_a_signal_while_messages_are_made(
     finally:
         node.stop(signal.SIGKILL)
         robot.close()
-    assert "survived an error" not in node.log()
-    assert "context is invalid" not in node.log()
-    assert "Traceback" not in node.log()
+    alarms_nobody(node)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
+    monkeypatch.setenv("WS3D_BREAK", str(tmp_path))
+    (tmp_path / "configure").write_text("hang")
+    robot = Robot()
+    node = NodeProcess(tmp_path / "node.log", program=[str(Path(__file__).parent / "breaking_node.py")])
+    try:
+        robot.wait(lambda: "ws3d" in robot.node.get_node_names(), "the node is made", START_TIMEOUT_S)
+        node.process.send_signal(how)
+        time.sleep(0.5)
+        (tmp_path / "configure").unlink()
+        node.process.send_signal(how)
+        assert node.process.wait(15.0) == 0
+    finally:
+        node.stop(signal.SIGKILL)
+        robot.close()
+    alarms_nobody(node)
+
+
+def alarms_nobody(node: NodeProcess) -> None:
+    for alarm in ("survived an error", "context is invalid", "failed", "Traceback"):
+        assert alarm not in node.log()

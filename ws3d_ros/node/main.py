@@ -67,13 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         node = PerceptionNode()
         if node.autostart():
             spin(node)
-        elif rclpy.ok():  # else a signal ended ROS while it was configured
+        else:
             code = NOT_CONFIGURED
     except (ConfigError, ParameterException) as error:
         log.fatal(str(error))
         code = BAD_PARAMETER
+    except SystemExit:
+        pass  # a signal ended ROS during a transition
     except Exception:
-        if rclpy.ok():  # else a signal ended ROS while the node was made
+        if rclpy.ok():  # else one ended it while the node was made
             raise
     finally:
         if node is not None:

@@ -46,17 +46,22 @@ Transition = Callable[["PerceptionNode", LifecycleState], TransitionCallbackRetu
 
 
 def told(transition: Transition) -> Transition:
-    """rclpy swallows what a transition raises; this tells it, and the transition fails."""
+    """rclpy swallows what a transition raises; this tells it, and the transition fails.
+
+    When a signal ended ROS meanwhile nothing is wrong: SystemExit, before rclpy tries to publish the state.
+    """
 
     @wraps(transition)
     def guarded(self: PerceptionNode, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            return transition(self, state)
+            result = transition(self, state)
         except Exception as error:
-            if not self.context.ok():
-                return FAILURE  # a signal ended ROS meanwhile: nothing is wrong
-            self.get_logger().error(f"{transition.__name__.removeprefix('on_')} failed: {error}")
-            return FAILURE
+            if self.context.ok():
+                self.get_logger().error(f"{transition.__name__.removeprefix('on_')} failed: {error}")
+            result = FAILURE
+        if not self.context.ok():
+            raise SystemExit
+        return result
 
     return guarded
 
