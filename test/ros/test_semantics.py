@@ -89,10 +89,11 @@ def test_labels_confidence_and_colours_agree(robot: Robot, node: NodeProcess) ->
 
 
 def test_status_tells_the_encoder_and_its_times(robot: Robot, node: NodeProcess) -> None:
+    stages = {"encode", "render", "lift", "name"}
+    robot.wait(lambda: stages <= {stage.stage for stage in robot.newest("status").stages}, "all times")
     status = robot.newest("status")
     assert status.encoder == robot.newest("vocabulary").encoder
     assert status.encoder_why
-    assert {"encode", "render", "lift", "name"} <= {stage.stage for stage in status.stages}
     assert status.worker_errors == 0
 
 
