@@ -7,7 +7,7 @@ import resource
 import sys
 from pathlib import Path
 
-LARGE_BYTES = 4 << 20
+LARGE_BYTES = 2 << 20
 """Blocks of so much are mapped by themselves. torch puts tensors of 2 MB or more on large pages, for which
 the C library looks for 2 MB more than they take: from here on none of them tears holes into the heap. The
 network takes 10 to 20 % longer, as pages are handed out and cleared anew (docs/reliability.md)."""

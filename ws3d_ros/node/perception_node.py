@@ -39,7 +39,7 @@ from ws3d_ros.sensors.corrections import Correction
 from ws3d_ros.sensors.ledger import Count, Ledger
 
 LOOK_PERIOD_S = 1.0
-MEMORY_PERIOD_S = 10.0
+MEMORY_PERIOD_S = 5.0
 POLL_PERIOD_S = 0.02
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 Transition = Callable[["PerceptionNode", LifecycleState], TransitionCallbackReturn]
