@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 LARGE_BYTES = 2 << 20
-"""Blocks of so much are mapped by themselves. torch puts tensors of 2 MB or more on large pages, for which
-the C library looks for 2 MB more than they take: from here on none of them tears holes into the heap. The
-network takes 10 to 20 % longer, as pages are handed out and cleared anew (docs/reliability.md)."""
+"""Blocks of so much are mapped by themselves: messages, and all tensors that torch puts on large pages, for
+which the C library looks for 2 MB more than they take, tear no holes into the heap. The network takes 10 to
+20 % longer, as pages are handed out and cleared anew (docs/reliability.md)."""
 
 
 def peak_memory_bytes() -> int:
@@ -37,7 +37,7 @@ def give_back() -> None:
 
 
 def keep_one_heap() -> None:
-    """All threads share one heap, and blocks of 4 MB or more are given back at once (glibc, mallopt(3)).
+    """All threads share one heap, and blocks of 2 MB or more are given back at once (glibc, mallopt(3)).
 
     By default each thread has a heap of its own, which grows to the most that it ever needed, and blocks of
     up to 32 MB come out of them. Call it before threads allocate.
