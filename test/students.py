@@ -35,12 +35,17 @@ class SurfaceReader:
 
     Attributes:
         reads: cells of each call.
+        forgotten: how often it was told to let go of what it keeps.
     """
 
     def __init__(self, voxel_size_m: float = 0.05, error: Exception | None = None) -> None:
         self.spec = spec(voxel_size_m=voxel_size_m)
         self.reads: list[Tensor] = []
         self.error = error
+        self.forgotten = 0
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def read(self, coords: Tensor, color: Tensor, normal: Tensor) -> Reading:
         self.reads.append(coords)

@@ -1,4 +1,4 @@
-"""What is left away when the GPU's memory is short, and how it comes back."""
+"""What is left away when memory is short, and how it comes back."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from students import SurfaceReader, surface_namer
 from torch import Tensor
 
 from ws3d_ros.config import from_mapping
-from ws3d_ros.ladder import CALM_S, MOST_CALM_S, Effort, Ladder, rungs
+from ws3d_ros.ladder import CALM_S, MOST_CALM_S, SETTLE_S, Effort, Ladder, rungs
 from ws3d_ros.language.vocabulary import Vocabulary
+from ws3d_ros.memory import OverBudgetError
 from ws3d_ros.pipeline import Pipeline
 
 OUT_OF_MEMORY = torch.cuda.OutOfMemoryError("CUDA out of memory, on purpose")
@@ -85,8 +86,32 @@ def test_down_by_errors_up_by_calm(events: list[Exception | float]) -> None:
 def test_other_errors_change_nothing() -> None:
     ladder = Ladder(EVERYTHING)
     assert not ladder.heard(RuntimeError("broken"))
-    assert not ladder.heard(MemoryError())
+    assert not ladder.heard(torch.AcceleratorError("an illegal memory access was encountered"))
     assert ladder.rung == 0
+
+
+def test_memory_of_the_computer_counts_as_well() -> None:
+    ladder = Ladder(EVERYTHING)
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(2**46)
+    assert ladder.heard(of_torch.value)
+    assert ladder.heard(MemoryError())
+    assert ladder.rung == 2
+    assert ladder.problem().startswith("memory was short")
+    assert ladder.heard(OUT_OF_MEMORY)
+    assert ladder.problem().startswith("GPU memory was short")
+
+
+def test_a_process_over_its_budget_is_given_time_after_each_step() -> None:
+    clock = Clock()
+    ladder = Ladder(EVERYTHING, clock)
+    for second in range(100):
+        clock.now_s = float(second)
+        ladder.heard(OverBudgetError("too much"))
+        # One step at once and one whenever the last had its time; no way up while it lasts.
+        assert ladder.rung == min(1 + int(second // SETTLE_S), len(EVERYTHING) - 1)
+    clock.now_s += CALM_S
+    assert ladder.rung == len(EVERYTHING) - 2
 
 
 def test_a_rung_that_never_holds_is_tried_ever_more_seldom() -> None:

@@ -10,7 +10,14 @@ import numpy as np
 import psutil
 import pytest
 
-from ws3d_ros.memory import give_back, peak_memory_bytes
+from ws3d_ros.memory import (
+    OverBudgetError,
+    check_budget,
+    give_back,
+    machine_bytes,
+    peak_memory_bytes,
+    resident_bytes,
+)
 
 ROOT = Path(__file__).parents[1]
 MIB = 2**20
@@ -100,3 +107,34 @@ def test_threads_share_a_heap(tmp_path: Path) -> None:
 
     assert heaps("from ws3d_ros.memory import keep_one_heap; keep_one_heap()") == 1
     assert heaps("") > 1
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("", {}, None),
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        ("0::/\n", {"memory.max": "1000000\n"}, 1_000_000),
+        ("0::/a/b\n", {"a/b/memory.max": "max\n", "a/memory.max": "2000000\n"}, 2_000_000),
+        ("0::/of/the/host\n", {"memory.max": "3000000\n"}, 3_000_000),
+        ("5:cpu:/\n4:memory,cpuset:/docker/x\n", {"memory/docker/x/memory.limit_in_bytes": "7"}, 7),
+        ("5:cpu:/\n4:memory:/\n", {"memory/memory.limit_in_bytes": str(2**62)}, None),
+        ("0::/../outside\n", {}, None),
+    ],
+)
+def test_a_container_may_have_less_than_the_machine(
+    groups: str, files: dict[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    total = psutil.virtual_memory().total
+    assert machine_bytes(groups, tmp_path) == (total if limit is None else limit)
+
+
+def test_over_the_budget_is_said_with_both_figures() -> None:
+    taken = resident_bytes()
+    assert MIB < taken <= peak_memory_bytes()
+    check_budget(2 * taken)
+    with pytest.raises(OverBudgetError, match=r"takes \d+ MB of memory and may take 1 \(memory.process_mb\)"):
+        check_budget(1_000_000)

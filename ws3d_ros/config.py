@@ -206,6 +206,22 @@ class AdaptationConfig:
 
 
 @dataclass(frozen=True)
+class MemoryConfig:
+    """What the process may take in all. Where it takes more, less is understood, step by step."""
+
+    process_mb: float = option(
+        0.0,
+        "Most memory of the computer. 0: four fifths of what the machine, or the container, has.",
+        low=0.0,
+        high=1e7,
+        live=True,
+    )
+    gpu_mb: float = option(
+        0.0, "Most memory of the GPU that torch may take. 0: all that is free.", low=0.0, high=1e7
+    )
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     """What the node publishes, and how often."""
 
@@ -260,6 +276,7 @@ class Config:
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     planning: PlanningConfig = field(default_factory=PlanningConfig)
 

@@ -13,11 +13,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ws3d_ros.memory import OverBudgetError
+
 log = logging.getLogger(__name__)
 CALM_S = 30.0
 """Without errors for so long, the next rung is tried …"""
 MOST_CALM_S = 960.0
 """… after twice as long each time that the try failed, up to this."""
+SETTLE_S = 10.0
+"""A window that is being named takes its memory until it is."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class Ladder:
         self._calm_s = CALM_S
         self._since_s = now_s()  # the last error or change
         self._climbed = False
+        self._settled_s = self._since_s
+        self._short = "memory"  # which, at the last step down
 
     @property
     def rung(self) -> int:
@@ -97,19 +103,27 @@ class Ladder:
         return self._efforts[self.rung]
 
     def heard(self, error: BaseException) -> bool:
-        """Steps down if an error says that the GPU's memory ended; whether it does.
+        """Steps down if an error says that memory ended, or the process takes too much; whether it says so.
 
-        Memory that torch keeps for itself is given back first, as others may need it in other sizes.
+        GPU memory that torch keeps for itself is given back first, as others may need it in other sizes.
+        A process that takes too much is given ``SETTLE_S`` after each step to take less.
         """
-        if not isinstance(error, torch.cuda.OutOfMemoryError):
+        if not is_short_of_memory(error):
             return False
-        torch.cuda.empty_cache()
+        on_gpu = isinstance(error, torch.cuda.OutOfMemoryError)
+        if on_gpu:
+            torch.cuda.empty_cache()
         with self._lock:
+            now_s = self._since_s = self._now_s()
+            settles = isinstance(error, OverBudgetError) and now_s < self._settled_s
+            if settles or self._rung == len(self._efforts) - 1:
+                return True
             if self._climbed:
                 self._calm_s = min(2 * self._calm_s, MOST_CALM_S)
             self._climbed = False
-            self._rung = min(self._rung + 1, len(self._efforts) - 1)
-            self._since_s = self._now_s()
+            self._rung += 1
+            self._settled_s = now_s + SETTLE_S
+            self._short = "GPU memory" if on_gpu else "memory"
         return True
 
     def problem(self) -> str:
@@ -118,7 +132,14 @@ class Ladder:
         if effort.said == self._efforts[0].said:
             return ""
         return (
-            f"GPU memory was short: {effort.said} (step {self._efforts.index(effort)} of "
+            f"{self._short} was short: {effort.said} (step {self._efforts.index(effort)} of "
             f"{len(self._efforts) - 1} down); more is tried after a while. If this lasts, reduce "
-            "map.window_radius_m"
+            "map.window_radius_m or map.budget_mb"
         )
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ended: the GPU's, or the computer's as Python or torch say it."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

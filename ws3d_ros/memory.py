@@ -1,4 +1,4 @@
-"""The memory of this process: how much it took at most, and giving back what it does not use."""
+"""The memory of this process: how much it takes and may take, and giving back what it does not use."""
 
 from __future__ import annotations
 
@@ -7,10 +7,61 @@ import resource
 import sys
 from pathlib import Path
 
+import psutil
+
 LARGE_BYTES = 2 << 20
 """Blocks of so much are mapped by themselves: messages, and all tensors that torch puts on large pages, for
 which the C library looks for 2 MB more than they take, tear no holes into the heap. The network takes 10 to
 20 % longer, as pages are handed out and cleared anew (docs/reliability.md)."""
+SHARE = 0.8
+"""Of what the machine or the container has, a process may take so much unless it is told otherwise."""
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+class OverBudgetError(MemoryError):
+    """The process takes more memory than it may. The message says how much."""
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def check_budget(budget_bytes: int) -> None:
+    """
+    Raises:
+        OverBudgetError: the process takes more than that.
+    """
+    taken = resident_bytes()
+    if taken > budget_bytes:
+        raise OverBudgetError(
+            f"the process takes {taken / 1e6:.0f} MB of memory and may take {budget_bytes / 1e6:.0f} "
+            "(memory.process_mb)"
+        )
+
+
+def machine_bytes(groups: str | None = None, folder: Path = CGROUPS) -> int:
+    """Memory that there is for all processes: the machine's, or less where a container has a limit.
+
+    Args:
+        groups: what ``/proc/self/cgroup`` says, read there if not given.
+        folder: where control groups are, of version 1 or 2 (Linux).
+    """
+    limits = [int(psutil.virtual_memory().total)]
+    own = Path("/proc/self/cgroup")
+    if groups is None:
+        groups = own.read_text() if own.exists() else ""
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base, name = (folder / "memory", "memory.limit_in_bytes") if controllers else (folder, "memory.max")
+        group = base / path.strip("/")
+        for place in (group, *group.parents):  # within a container the path may be that of the host
+            file = place / name
+            if place.is_relative_to(base) and file.exists() and (said := file.read_text().strip()).isdigit():
+                limits.append(int(said))
+    return min(limits)
 
 
 def peak_memory_bytes() -> int:

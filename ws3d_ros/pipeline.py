@@ -52,7 +52,7 @@ class Pipeline:
         map: the voxel map.
         vocabulary: the words in use; changed by :meth:`set_vocabulary`.
         stopwatch: times of the stages.
-        ladder: how much is understood when the GPU's memory is short.
+        ladder: how much is understood when memory is short.
         learning: what teaches the 3D network on the way, or None.
         identities: the objects that last.
     """
@@ -273,9 +273,15 @@ class Pipeline:
                 embedding = self._namer.read(window, self._embedding_basis, effort.piece)
         except Exception as error:
             log.debug("the network failed", exc_info=True)
-            self.ladder.heard(error)
+            if self.ladder.heard(error):
+                self.let_go()
             return Understood(network_error=f"{type(error).__name__}: {error}", moves=window.moves)
         return Understood(read=Patch(window.keys, embedding=embedding), moves=window.moves)
+
+    def let_go(self) -> None:
+        """Frees what the present rung of the ladder has no use for. On the thread that reads."""
+        if self._namer is not None and not self.ladder.effort.network:
+            self._namer.reader.forget()
 
     def adapt(self, window: Window, understood: Understood) -> bool:
         """Learns a little from what was just understood of a window, if that is on and there is time.

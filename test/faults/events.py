@@ -149,6 +149,14 @@ def parameter(rig: Rig, name: str, value: float) -> str:
     return f"set_parameters {result.successful}: {result.reason}"
 
 
+@contextmanager
+def little_memory(rig: Rig) -> Iterator[None]:
+    """The process may take less than it does."""
+    rig.answers.append(parameter(rig, "memory.process_mb", 1.0))
+    yield
+    rig.answers.append(parameter(rig, "memory.process_mb", 0.0))
+
+
 NOWHERE = Transform(translation=Vector3(x=float("nan")), rotation=Quaternion(w=1.0))
 NO_TURN = Transform(rotation=Quaternion(w=0.0))
 NO_PLACE = Point(x=float("nan"), y=float("inf"), z=0.0)

@@ -14,6 +14,7 @@ from small_world import ColourEncoder, pose, shot
 from students import SurfaceReader, surface_namer
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed (make venv)")
+from ws3d_ros import memory
 from ws3d_ros.config import from_mapping
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.engine import Engine
@@ -161,3 +162,41 @@ def test_gpu_memory_that_ends_while_images_are_encoded_costs_a_rung_and_no_geome
     there = engine._mapping.mailbox.request(partial(engine.pipeline.integrate, shot(pose(-1.0)))).result(30.0)
     assert there.new > 0
     assert len(engine.pipeline.map) > before
+
+
+def test_a_process_over_its_budget_understands_less_and_frees_what_the_network_keeps(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = SurfaceReader()
+    engine, reporter = make(reader)
+    taken = [1_000_000]
+    monkeypatch.setattr(memory, "resident_bytes", lambda: taken[0])
+    engine.retune(from_mapping({"semantics.feature_channels": 0, "memory.process_mb": 2.0}))
+
+    def look() -> None:
+        engine.memory.hold()
+        for worker in (engine.files.worker, engine._names):  # what it asks of them is done
+            worker.mailbox.request(lambda: None).result(30.0)
+            time.sleep(0.05)
+
+    look()
+    assert reporter.problems() == []
+    assert engine.pipeline.ladder.rung == 0
+    taken[0] = 3_000_000
+    monkeypatch.setattr("ws3d_ros.ladder.SETTLE_S", 0.0)
+    rungs = []
+    for _ in range(5):
+        look()
+        rungs.append(engine.pipeline.ladder.rung)
+    assert rungs == [1, 2, 3, 4, 4]
+    assert reader.forgotten == 3  # from the rung on that asks no network
+    (problem,) = reporter.problems()
+    assert "takes 3 MB of memory and may take 2 (memory.process_mb)" in problem
+    assert "geometry alone" in engine.pipeline.ladder.problem()
+
+
+def test_without_a_budget_the_process_may_take_most_of_the_machine(make: Make) -> None:
+    engine, _ = make(SurfaceReader())
+    assert engine.memory.most_bytes == int(memory.SHARE * memory.machine_bytes())
+    engine.retune(from_mapping({"memory.process_mb": 2.0}))
+    assert engine.memory.most_bytes == 2_000_000

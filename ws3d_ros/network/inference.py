@@ -86,6 +86,9 @@ class Reader:
 
         return Reading(**{name: of_input(name, rows) for name, rows in vars(reading).items()})
 
+    def forget(self) -> None:
+        """Lets go of what it keeps from one reading to the next, which is nothing here."""
+
     def warm_up(self) -> None:
         """Reads a small empty room once, so that the first real reading is as fast as the others.
 

@@ -22,12 +22,13 @@ import torch
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from torch import Tensor
 
-from ws3d_ros import memory, saved_maps
+from ws3d_ros import saved_maps
 from ws3d_ros.config import Config
 from ws3d_ros.language.vocabulary import Vocabulary
 from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep, stamp_ns
 from ws3d_ros.node.ingest import Measurement
 from ws3d_ros.node.map_files import MapFiles
+from ws3d_ros.node.memory_budget import MemoryBudget
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.snapshot import Sight, Snapshot, ahead
 from ws3d_ros.node.transforms import bare
@@ -92,6 +93,8 @@ class Engine:
         self._names = Worker("names", Mailbox(1), self.survive, BACKGROUND_NICE)
         self._output = Worker("output", Mailbox(1), self.survive)
         self.files = MapFiles(config, self._copy_map, self._take_in, self.survive)
+        boxes = (self.files.worker.mailbox, self._names.mailbox)
+        self.memory = MemoryBudget(config, pipeline, reporter, *boxes)
         self.workers = (self._images, self._names, self._output, self.files.worker, self._mapping)
         for worker in self.workers:
             worker.start()
@@ -185,9 +188,11 @@ class Engine:
         learning = self.pipeline.learning
         return (0, 0) if learning is None else (learning.adapter.accepted, learning.adapter.refused.total())
 
-    def give_back_memory(self) -> None:
-        """What no tensor uses goes back to the system, on the thread that nobody waits for."""
-        self.files.worker.mailbox.put("memory", memory.give_back)
+    def retune(self, config: Config) -> None:
+        """Takes over the settings that may change at run time."""
+        self._config = config
+        self.pipeline.retune(config)
+        self.memory.retune(config)
 
     def stop(self) -> None:
         """Ends the threads, and waits no longer for one that is busy in native code."""

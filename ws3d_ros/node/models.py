@@ -24,6 +24,19 @@ def choose_device(setting: str) -> torch.device:
     return torch.device("cuda" if there and setting != "cpu" else "cpu")
 
 
+def limit_gpu(device: torch.device, most_mb: float) -> None:
+    """From here on torch's memory ends (``OutOfMemoryError``) before it takes more than this of the GPU.
+
+    Args:
+        device: nothing happens for a CPU.
+        most_mb: 0 for all that there is; more than there is counts as that.
+    """
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        share = min(1.0, most_mb * 1e6 / total) if most_mb else 1.0
+        torch.cuda.set_per_process_memory_fraction(share, device)
+
+
 def load_encoder(config: Config, device: torch.device) -> Choice:
     """The encoder of the configuration, after a first image, so that the robot's first is not slow.
 

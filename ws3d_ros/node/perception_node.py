@@ -27,7 +27,7 @@ from ws3d_ros.node import doctor, parameters
 from ws3d_ros.node.engine import STOP_WITHIN_S, Engine
 from ws3d_ros.node.ingest import Ingest
 from ws3d_ros.node.log_bridge import bridge_logging
-from ws3d_ros.node.models import choose_device, load_encoder, load_network
+from ws3d_ros.node.models import choose_device, limit_gpu, load_encoder, load_network
 from ws3d_ros.node.outputs import Outputs
 from ws3d_ros.node.qualities import NEWEST
 from ws3d_ros.node.questions import Questions
@@ -139,6 +139,7 @@ class PerceptionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         config = parameters.read(self)
         device = choose_device(config.semantics.device)
+        limit_gpu(device, config.memory.gpu_mb)
         words = Vocabulary.load(config.semantics.vocabulary)
         choice = load_encoder(config, device)
         ledger, reporter = Ledger(), Reporter(lambda text: self.get_logger().warning(text))
@@ -178,7 +179,8 @@ class PerceptionNode(LifecycleNode):
         timers = [
             self._every(doctor.PERIOD_S, examiner.look),
             self._every(LOOK_PERIOD_S, ingest.look),
-            self._every(MEMORY_PERIOD_S, core.engine.give_back_memory),
+            self._every(LOOK_PERIOD_S, core.engine.memory.hold),
+            self._every(MEMORY_PERIOD_S, core.engine.memory.give_back),
             self._every(POLL_PERIOD_S, ingest.poll),
             self._every(1.0 / config.output.cloud_rate_hz, self._publish_window),
             self._every(config.output.map_period_s, self._publish_map),
@@ -304,7 +306,7 @@ class PerceptionNode(LifecycleNode):
     def _on_parameters(self, changed: Sequence[Parameter[Any]]) -> None:
         if self._core is not None and any(parameter.name in parameters.SETTINGS for parameter in changed):
             self._core.config = parameters.read(self)
-            self._core.engine.pipeline.retune(self._core.config)
+            self._core.engine.retune(self._core.config)
             self._core.outputs.retune(self._core.config)
 
     def _every(self, period_s: float, work: Callable[[], None]) -> Timer:
@@ -331,6 +333,7 @@ def health(core: Core, is_active: bool, waiting: int) -> Health:
         voxels=len(engine.pipeline.map),
         map_bytes=engine.pipeline.map.bytes,
         budget_bytes=int(config.map.budget_mb * 1e6),
+        rss_budget_bytes=engine.memory.most_bytes,
         encoder=core.choice.encoder.name if core.choice.encoder is not None else "",
         encoder_why=core.choice.why,
         network=core.network.namer.name if core.network.namer is not None else "",

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
-from ws3d_ros.memory import peak_memory_bytes
+from ws3d_ros.memory import peak_memory_bytes, resident_bytes
 from ws3d_ros.msg import DropCount, PipelineStatus, QueueAge, SensorCount, StageTime
 from ws3d_ros.sensors.ledger import Count
 
@@ -35,6 +34,7 @@ class Health:
     voxels: int
     map_bytes: int
     budget_bytes: int
+    rss_budget_bytes: int
     encoder: str
     encoder_why: str
     network: str
@@ -59,7 +59,7 @@ def status_message(health: Health, header: Header) -> PipelineStatus:
     """The message on ``~/status``."""
     latency_p50, latency_p95 = percentiles(health.latencies_ms)
     label_latency_p50, label_latency_p95 = percentiles(health.label_latencies_ms)
-    rss_bytes = int(psutil.Process().memory_info().rss)
+    rss_bytes = resident_bytes()
     return PipelineStatus(
         header=header,
         state=health.state,
@@ -87,6 +87,7 @@ def status_message(health: Health, header: Header) -> PipelineStatus:
         map_bytes=int(health.map_bytes),
         budget_bytes=int(health.budget_bytes),
         rss_bytes=rss_bytes,
+        rss_budget_bytes=int(health.rss_budget_bytes),
         # Linux updates the peak a little late.
         peak_rss_bytes=max(rss_bytes, int(peak_memory_bytes())),
         encoder=health.encoder,
@@ -124,6 +125,7 @@ def diagnostics_message(name: str, status: PipelineStatus) -> DiagnosticArray:
                 voxels=status.voxels,
                 map_mb=round(status.map_bytes / 1e6, 1),
                 rss_mb=round(status.rss_bytes / 1e6, 1),
+                rss_budget_mb=round(status.rss_budget_bytes / 1e6, 1),
                 **gpu_mb(),
                 latency_p50_ms=round(status.latency_p50_ms, 1),
                 latency_p95_ms=round(status.latency_p95_ms, 1),
