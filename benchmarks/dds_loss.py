@@ -1,8 +1,12 @@
 """Messages lost between two processes, with Fast DDS as it comes and with the package's profile.
 
-Usage: python benchmarks/dds_loss.py [--seconds 5]
+    python benchmarks/dds_loss.py [--seconds 5]                 # on one computer
+    sudo .venv/bin/python benchmarks/dds_loss.py --computers 2  # between two, and with the kernel's settings
 
 Sends messages of the size of colour images, depth images and clouds, best effort, and counts what arrives.
+The two computers are network namespaces of this one with a cable between (a veth pair of MTU 1500): all is
+real but the network card, which makes the packets come faster than a cable would carry them. Shared memory,
+which namespaces still have in common, is left out. The kernel's settings are put back at the end.
 """
 
 from __future__ import annotations
@@ -10,9 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PROFILE = Path(__file__).resolve().parents[1] / "config" / "fastdds_large.xml"
@@ -24,6 +32,11 @@ STREAMS = {
     "cloud 500k x 32 B": (500_000 * 32, 2.0),
 }
 START_S, DRAIN_S = 2.0, 2.0
+DRIVER, LISTENER = "ws3d_driver", "ws3d_listener"
+RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
+AS_LINUX_COMES = {"rmem_max": 212_992, "ipfrag_high_thresh": 4_194_304, "ipfrag_time": 30}
+TUNED = {"rmem_max": 67_108_864, "ipfrag_high_thresh": 134_217_728, "ipfrag_time": 3}
+"""What docs/tuning.md says."""
 
 
 def send(seconds: float) -> None:
@@ -57,8 +70,11 @@ def send(seconds: float) -> None:
     print(json.dumps(sent))
 
 
-def receive(seconds: float, environment: dict[str, str]) -> dict[str, tuple[int, int, float]]:
-    """The node's process: sent, arrived and median latency in milliseconds, by stream."""
+def receive(seconds: float, where: list[str]) -> dict[str, tuple[int, int, float]]:
+    """The node's process: sent, arrived and median latency in milliseconds, by stream.
+
+    ``where``: what the driver's command begins with.
+    """
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -81,10 +97,9 @@ def receive(seconds: float, environment: dict[str, str]) -> dict[str, tuple[int,
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     driver = subprocess.Popen(
-        [sys.executable, __file__, "--send", "--seconds", str(seconds)],
+        [*where, sys.executable, __file__, "--send", "--seconds", str(seconds)],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
     )
     while driver.poll() is None:
         executor.spin_once(timeout_sec=0.1)
@@ -96,36 +111,101 @@ def receive(seconds: float, environment: dict[str, str]) -> dict[str, tuple[int,
     }
 
 
+def measure(setting: str, environment: dict[str, str], seconds: float, computers: int) -> None:
+    """Prints the rows of one setting."""
+    inside = ["ip", "netns", "exec", LISTENER] if computers == 2 else []
+    done = subprocess.run(
+        [*inside, sys.executable, __file__, "--receive", f"--seconds={seconds}", f"--computers={computers}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    for name, (sent, arrived, latency_ms) in json.loads(done.stdout).items():
+        print(f"| {setting} | {name} | {sent} | {arrived} | {1.0 - arrived / sent:.0%} | {latency_ms:.0f} |")
+
+
+@contextmanager
+def two_computers() -> Iterator[None]:
+    """Two namespaces with a cable between them."""
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    names = {DRIVER: ("wire0", "10.83.0.1/24"), LISTENER: ("wire1", "10.83.0.2/24")}
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", "wire0", "netns", DRIVER, "type", "veth", "peer", "wire1", "netns", LISTENER)
+        for name, (wire, address) in names.items():
+            ip("-n", name, "address", "add", address, "dev", wire)
+            for one in ("lo", wire):
+                ip("-n", name, "link", "set", one, "up")
+            ip("-n", name, "route", "add", "multicast", "224.0.0.0/4", "dev", wire)
+        yield
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
+@contextmanager
+def kernel(settings: dict[str, int]) -> Iterator[None]:
+    """Settings of the listener's kernel: rmem_max is everybody's, fragments are each namespace's own."""
+    before = RMEM_MAX.read_text()
+    try:
+        RMEM_MAX.write_text(str(settings["rmem_max"]))
+        for name in ("ipfrag_high_thresh", "ipfrag_time"):
+            words = ["sysctl", "-q", "-w", f"net.ipv4.{name}={settings[name]}"]
+            subprocess.run(["ip", "netns", "exec", LISTENER, *words], check=True)
+        yield
+    finally:
+        RMEM_MAX.write_text(before)
+
+
+def without_shared_memory(folder: Path) -> Path:
+    """The package's profile with UDP alone."""
+    file = folder / "udp.xml"
+    used = r"(<userTransports>.*?)<transport_id>shared_memory</transport_id>"
+    file.write_text(re.sub(used, r"\1", PROFILE.read_text(), flags=re.DOTALL))
+    return file
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--computers", type=int, choices=(1, 2), default=1)
     parser.add_argument("--send", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--receive", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    seconds, computers = arguments.seconds, arguments.computers
     if arguments.send:
-        send(arguments.seconds)
+        send(seconds)
         return
     if arguments.receive:
-        print(json.dumps(receive(arguments.seconds, dict(os.environ))))
+        where = ["ip", "netns", "exec", DRIVER] if computers == 2 else []
+        print(json.dumps(receive(seconds, where)))
         return
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if computers == 2 and os.geteuid() != 0:
+        parser.error("network namespaces and kernel settings need root: use sudo")
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SUBNET" if computers == 2 else "LOCALHOST"
     os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
     plain = {name: value for name, value in os.environ.items() if "DEFAULT_PROFILES_FILE" not in name}
     print("| setting | stream | sent | arrived | lost | latency p50, ms |\n|---|---|---|---|---|---|")
-    for setting, environment in {
-        "as it comes": plain,
-        "fastdds_large.xml": {**plain, "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE)},
-    }.items():
-        done = subprocess.run(
-            [sys.executable, __file__, "--receive", "--seconds", str(arguments.seconds)],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            env=environment,
-        )
-        for name, (sent, arrived, latency_ms) in json.loads(done.stdout).items():
-            lost = 1.0 - arrived / sent
-            print(f"| {setting} | {name} | {sent} | {arrived} | {lost:.0%} | {latency_ms:.0f} |")
+    if computers == 1:
+        measure("as it comes", plain, seconds, computers)
+        with_profile = {**plain, "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE)}
+        measure(PROFILE.name, with_profile, seconds, computers)
+        return
+    with two_computers(), tempfile.TemporaryDirectory() as folder:
+        by_udp = {**plain, "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
+        profile = str(without_shared_memory(Path(folder)))
+        with_profile = {**plain, "FASTDDS_DEFAULT_PROFILES_FILE": profile}
+        for name, settings in (("", AS_LINUX_COMES), (", kernel's settings", TUNED)):
+            with kernel(settings):
+                measure(f"as it comes{name}", by_udp, seconds, computers)
+                measure(f"{PROFILE.name}{name}", with_profile, seconds, computers)
 
 
 if __name__ == "__main__":

@@ -308,8 +308,8 @@ PROFILE = Path(__file__).resolve().parents[2] / "config" / "fastdds_large.xml"
 def test_our_profile_is_well_and_no_profile_is_not() -> None:
     middleware = "rmw_fastrtps_cpp"
     ours = look_at_machine(middleware, {"FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE)})
-    assert ours.segment_bytes == 64 << 20
-    assert "profile" not in keys(judge_machine(ours, str(PROFILE))[1])
+    assert (ours.segment_bytes, ours.receive_bytes) == (64 << 20, 32 << 20)
+    assert not {"profile", "receive_buffer"} & set(keys(judge_machine(ours, str(PROFILE))[1]))
     for environment in ({}, {"FASTDDS_DEFAULT_PROFILES_FILE": "/no/such.xml"}):
         found = judge_machine(look_at_machine(middleware, environment), str(PROFILE))[1]
         assert "profile" in keys(found)
@@ -331,12 +331,23 @@ def test_a_profile_that_is_none(tmp_path: Path) -> None:
         assert "profile" in keys(judge_machine(machine, str(PROFILE))[1])
 
 
+def test_a_profile_that_asks_for_no_receive_buffer(tmp_path: Path) -> None:
+    """Without it Fast DDS takes the kernel's default, however large it might be (benchmarks/dds_loss.py)."""
+    profile = tmp_path / "profile.xml"
+    for asked in ("", "<receiveBufferSize>65536</receiveBufferSize>"):
+        profile.write_text(f"<dds><segment_size>67108864</segment_size>{asked}</dds>")
+        machine = look_at_machine("rmw_fastrtps_cpp", {"FASTDDS_DEFAULT_PROFILES_FILE": str(profile)})
+        found = {finding.key: finding for finding in judge_machine(machine, str(PROFILE))[1]}
+        assert "profile" not in found
+        assert "receiveBufferSize" in found["receive_buffer"].message
+
+
 def test_kernel_and_shared_memory() -> None:
-    small = Machine("rmw_fastrtps_cpp", str(PROFILE), 64 << 20, 10 << 20, 212_992, 4 << 20, 30)
+    small = Machine("rmw_fastrtps_cpp", str(PROFILE), 64 << 20, 10 << 20, 212_992, 4 << 20, 30, 32 << 20)
     found = {finding.key: finding for finding in judge_machine(small, "")[1]}
     assert set(found) == {"dev_shm", "kernel"}
     for setting in ("net.core.rmem_max=", "net.ipv4.ipfrag_high_thresh=", "net.ipv4.ipfrag_time="):
         assert setting in found["kernel"].message
-    large = Machine("rmw_fastrtps_cpp", str(PROFILE), 64 << 20, 1 << 30, 64 << 20, 128 << 20, 3)
+    large = Machine("rmw_fastrtps_cpp", str(PROFILE), 64 << 20, 1 << 30, 64 << 20, 128 << 20, 3, 32 << 20)
     assert judge_machine(large, "")[1] == []
     assert judge_machine(Machine("rmw_cyclonedds_cpp"), "")[1] == []  # nothing is known, nothing is said

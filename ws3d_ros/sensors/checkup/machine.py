@@ -12,7 +12,9 @@ from ws3d_ros.sensors.checkup.findings import Finding, note, warning
 
 SEGMENT_BYTES = 32 << 20
 """Less shared memory than this loses clouds of 16 MB. The package's profile has 64 MiB."""
-RMEM_MAX_BYTES = 16 << 20
+RECEIVE_BYTES = 16 << 20
+"""A smaller buffer loses clouds that come by UDP. The package's profile asks for 32 MiB."""
+RMEM_MAX_BYTES = RECEIVE_BYTES
 IPFRAG_BYTES = 64 << 20
 IPFRAG_TIME_S = 10
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -27,6 +29,7 @@ class Machine:
         middleware: as ROS calls it, ``rmw_fastrtps_cpp``.
         profile: Fast DDS's profile file; empty where none is set.
         segment_bytes: shared memory that it asks for; None where it says nothing or cannot be read.
+        receive_bytes: buffer that it asks for what comes by UDP; None likewise.
         shm_free_bytes: room in /dev/shm; None where there is no such thing.
         rmem_max_bytes, ipfrag_high_bytes, ipfrag_time_s: of the kernel; None where it does not tell.
     """
@@ -38,6 +41,7 @@ class Machine:
     rmem_max_bytes: int | None = None
     ipfrag_high_bytes: int | None = None
     ipfrag_time_s: int | None = None
+    receive_bytes: int | None = None
 
 
 def look_at_machine(middleware: str, environment: Mapping[str, str] = os.environ) -> Machine:
@@ -46,11 +50,12 @@ def look_at_machine(middleware: str, environment: Mapping[str, str] = os.environ
     return Machine(
         middleware,
         profile,
-        _segment_bytes(profile) if profile else None,
+        _largest(profile, "segment_size") if profile else None,
         _free_bytes(Path("/dev/shm")),
         _number("/proc/sys/net/core/rmem_max"),
         _number("/proc/sys/net/ipv4/ipfrag_high_thresh"),
         _number("/proc/sys/net/ipv4/ipfrag_time"),
+        _largest(profile, "receiveBufferSize") if profile else None,
     )
 
 
@@ -105,16 +110,25 @@ def _judge_profile(machine: Machine, our_profile: str) -> list[Finding]:
         ]
     if not Path(machine.profile).is_file():
         return [warning("profile", f"there is no Fast DDS profile {machine.profile}: {cure}")]
+    findings = []
     if machine.segment_bytes is None or machine.segment_bytes < SEGMENT_BYTES:
-        return [
+        findings.append(
             warning(
                 "profile",
                 f"the Fast DDS profile {machine.profile} gives no shared memory of {SEGMENT_BYTES >> 20} "
-                "MiB or more "
-                f"(segment_size): raise it, or {cure}",
+                f"MiB or more (segment_size): raise it, or {cure}",
             )
-        ]
-    return []
+        )
+    if machine.receive_bytes is None or machine.receive_bytes < RECEIVE_BYTES:
+        findings.append(
+            note(
+                "receive_buffer",
+                f"the Fast DDS profile {machine.profile} asks for no receive buffer of "
+                f"{RECEIVE_BYTES >> 20} MiB or more (receiveBufferSize of UDPv4), so that large messages "
+                f"from other computers get lost whatever the kernel allows: add it, or {cure}",
+            )
+        )
+    return findings
 
 
 def _small_settings(machine: Machine) -> list[str]:
@@ -126,16 +140,17 @@ def _small_settings(machine: Machine) -> list[str]:
     return [cure for cure, value, limit, sign in wanted if value is not None and sign * value < sign * limit]
 
 
-def _segment_bytes(profile: str) -> int | None:
+def _largest(profile: str, name: str) -> int | None:
+    """The largest number in elements of that name in a profile."""
     try:
-        sizes = [
+        numbers = [
             int(element.text or "")
             for element in ElementTree.parse(profile).iter()
-            if element.tag.rpartition("}")[2] == "segment_size"
+            if element.tag.rpartition("}")[2] == name
         ]
     except (OSError, ElementTree.ParseError, ValueError):
         return None
-    return max(sizes, default=None)
+    return max(numbers, default=None)
 
 
 def _free_bytes(folder: Path) -> int | None:
