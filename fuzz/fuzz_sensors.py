@@ -9,6 +9,7 @@ from ws3d_ros.sensors.camera import CameraInfo, CameraModel
 from ws3d_ros.sensors.cloud import decode_cloud
 from ws3d_ros.sensors.depth import decode_compressed_depth, decode_depth
 from ws3d_ros.sensors.image import decode_compressed_image, decode_image
+from ws3d_ros.sensors.motion import Motion, undo
 from ws3d_ros.sensors.transforms import TransformBuffer, TransformError
 
 COLOR = (
@@ -31,7 +32,7 @@ COLOR = (
 DEPTH = ("16UC1", "mono16", "32FC1", "rgb8", "")
 COMPRESSED = ("jpeg", "rgb8; jpeg compressed bgr8", "bayer_rggb8; png compressed", "compressedDepth", "")
 COMPRESSED_DEPTH = tuple(f"{kind}; compressedDepth {code}" for kind in DEPTH for code in ("png", "rvl"))
-FIELDS = ("x", "y", "z", "intensity", "rgb", "ring", "")
+FIELDS = ("x", "y", "z", "intensity", "rgb", "ring", "", "t", "timestamp")
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant", "fisheye", "", "fov")
 FRAMES = ("map", "odom", "base", "camera", "lidar", "")
 
@@ -79,11 +80,17 @@ def cloud(data: bytes) -> None:
         for _ in range(values.number("B") % 9)
     ]
     sizes = [values.number("I") for _ in range(4)]
-    points, intensity = decode_cloud(fields, *sizes, values.flag(), values.rest())
+    stamp_ns = sizes[0] << 31
+    points, intensity, after_s = decode_cloud(fields, *sizes, values.flag(), values.rest(), stamp_ns)
     assert points.shape == (len(points), 3), points.shape
     assert len(points) >= 1
     assert np.isfinite(points).all()
     assert intensity is None or intensity.shape == (len(points),)
+    if after_s is not None:
+        assert after_s.shape == (len(points),)
+        assert (np.abs(after_s) <= 0.5).all()
+        motion = Motion(0.1, np.array([0.1, -0.2, 0.3]), np.array([1.0, 0.0, -0.1]))
+        assert undo(points, after_s, motion).shape == points.shape
 
 
 def camera_info(data: bytes) -> None:

@@ -22,6 +22,7 @@ from ws3d_ros.sensors.checkup.links import Link, judge_links
 from ws3d_ros.sensors.checkup.machine import Machine, judge_machine, look_at_machine
 from ws3d_ros.sensors.checkup.stream import Arrivals, Endpoint, StreamLog, judge_flow, judge_publishers
 from ws3d_ros.sensors.checkup.timing import judge_clock, judge_clocks, judge_pair, judge_stamps
+from ws3d_ros.sensors.cloud import Returns
 
 NOW_NS = 1_800_000_000_000_000_000
 S = 1_000_000_000
@@ -249,11 +250,13 @@ def test_calibrations(info: CameraInfo, key: str | None) -> None:
 
 def test_clouds() -> None:
     points = np.random.default_rng(0).normal(size=(3200, 3)).astype(np.float32) * 5
-    assert judge_points(points, 3200)[1] == []
+    assert judge_points(Returns(points, None, None), 3200)[1] == []
+    timed = Returns(points, None, np.linspace(0.0, 0.1, 3200, dtype=np.float32))
+    assert judge_points(timed, 3200)[0]["measured"] == "+0.000 to +0.100 s after the stamp"
     assert cloud_unit_problem(points) == ""
     assert "millimetres" in cloud_unit_problem(points * 1000)
-    assert keys(judge_points(points, 100_000)[1]) == ["empty_cloud"]
-    assert keys(judge_points(points * 0, 3200)[1]) == ["empty_cloud"]
+    assert keys(judge_points(Returns(points, None, None), 100_000)[1]) == ["empty_cloud"]
+    assert keys(judge_points(Returns(points * 0, None, None), 3200)[1]) == ["empty_cloud"]
 
 
 # tf --------------------------------------------------------------------------------------------

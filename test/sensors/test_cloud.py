@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws3d_ros.sensors.cloud import INTENSITY_NAMES, decode_cloud
+from ws3d_ros.sensors.cloud import INTENSITY_NAMES, TIME_NAMES, decode_cloud
 from ws3d_ros.sensors.errors import SensorError
 
 CODES = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 8: "d"}
@@ -95,7 +95,7 @@ def test_any_layout_matches_the_oracle(cloud: dict[str, Any]) -> None:
             decode_cloud(**cloud)
         assert caught.value.reason == "empty_cloud"
         return
-    points, intensity = decode_cloud(**cloud)
+    points, intensity, _ = decode_cloud(**cloud)
     assert points.dtype == np.float32
     np.testing.assert_array_equal(points, expected)
     if expected_intensity is None:
@@ -110,16 +110,17 @@ def test_velodyne_like_cloud_is_exact_and_its_own() -> None:
     values = np.random.default_rng(0).normal(size=(1000, 4)).astype("<f4")
     data = bytearray(values.tobytes())
     fields = [*XYZ, ("intensity", 12, FLOAT32, 1)]
-    points, intensity = decode_cloud(fields, 1, 1000, 16, 16000, False, data)
+    points, intensity, after_s = decode_cloud(fields, 1, 1000, 16, 16000, False, data)
     data[:] = bytes(len(data))
     np.testing.assert_array_equal(points, values[:, :3])
     np.testing.assert_array_equal(intensity, values[:, 3])
+    assert after_s is None
     assert points.flags.writeable
 
 
 def test_a_row_step_of_zero_is_unset_where_there_is_one_row() -> None:
     data = np.arange(6, dtype="<f4").tobytes()
-    points, _ = decode_cloud(XYZ, 1, 2, 12, 0, False, data)
+    points, _, _ = decode_cloud(XYZ, 1, 2, 12, 0, False, data)
     np.testing.assert_array_equal(points, [[0, 1, 2], [3, 4, 5]])
     with pytest.raises(SensorError):
         decode_cloud(XYZ, 2, 1, 12, 0, False, data)
@@ -129,7 +130,7 @@ def test_a_row_step_of_zero_is_unset_where_there_is_one_row() -> None:
     "odd", [("intensity", 12, FLOAT32, 3), ("intensity", 40, FLOAT32, 1), ("intensity", 0, 9, 1)]
 )
 def test_an_odd_intensity_does_not_spoil_the_points(odd: tuple[str, int, int, int]) -> None:
-    points, intensity = decode_cloud([*XYZ, odd], 1, 1, 24, 24, False, bytes(24))
+    points, intensity, _ = decode_cloud([*XYZ, odd], 1, 1, 24, 24, False, bytes(24))
     assert points.shape == (1, 3)
     assert intensity is None
 
@@ -166,3 +167,16 @@ def test_impossible_clouds(reason: str, word: str, changes: dict[str, Any]) -> N
     with pytest.raises(SensorError, match=word) as caught:
         decode_cloud(**{**cloud, **changes})
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("name", TIME_NAMES)
+def test_times_belong_to_the_points_that_are_kept(name: str) -> None:
+    values = np.zeros(6, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), (name, "<f4")])
+    values[name] = [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
+    values["y"][2] = math.nan
+    fields = [*XYZ, (name, 12, FLOAT32, 1)]
+    points, _, after_s = decode_cloud(fields, 1, 6, 16, 96, False, values.tobytes())
+    assert len(points) == 5
+    np.testing.assert_allclose(after_s, [0.0, 0.02, 0.06, 0.08, 0.1], rtol=1e-6)
+    _, _, odd = decode_cloud([*XYZ, (name, 13, FLOAT32, 1)], 1, 6, 16, 96, False, values.tobytes())
+    assert odd is None  # ends behind the point

@@ -98,7 +98,7 @@ def test_an_rgbd_camera_in_a_kitchen() -> None:
 def test_a_lidar_on_a_street() -> None:
     bag = messages("kitti00_bag")
     message = bag["/velodyne_points"][0]
-    points, intensity = decode_cloud(
+    points, intensity, _ = decode_cloud(
         [(field.name, field.offset, field.datatype, field.count) for field in message.fields],
         message.height,
         message.width,

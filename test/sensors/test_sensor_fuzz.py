@@ -122,6 +122,6 @@ def test_clouds(
     data: bytes,
 ) -> None:
     with contextlib.suppress(SensorError):
-        points, _ = decode_cloud(layout, height, width, point_step, row_step, big, data)
+        points, _, _ = decode_cloud(layout, height, width, point_step, row_step, big, data)
         assert points.shape[1] == 3
         assert np.isfinite(points).all()

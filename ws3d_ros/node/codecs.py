@@ -14,11 +14,12 @@ from std_msgs.msg import Header
 
 from ws3d_ros.sensors.camera import CameraInfo, CameraModel
 from ws3d_ros.sensors.checkup.content import cloud_unit_problem, depth_unit_problem
-from ws3d_ros.sensors.cloud import decode_cloud
+from ws3d_ros.sensors.cloud import TIME_NAMES, Returns, decode_cloud
 from ws3d_ros.sensors.depth import decode_compressed_depth, decode_depth, register_depth
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray, Frame, Pinhole, Scan
 from ws3d_ros.sensors.image import decode_compressed_image, decode_image
+from ws3d_ros.sensors.motion import Motion, undo
 
 AnyImage: TypeAlias = Image | CompressedImage  # type: ignore[valid-type]
 
@@ -100,13 +101,17 @@ def decode_shot(shot: Shot, T_map_camera: FloatArray, depth_scale: float) -> Fra
     )
 
 
-def decode_sweep(message: PointCloud2, T_map_lidar: FloatArray, sensor: str) -> Scan:
-    """One LiDAR sweep.
+def decode_sweep(
+    message: PointCloud2, T_map_lidar: FloatArray, sensor: str, motion: Motion | None = None
+) -> Scan:
+    """One LiDAR sweep, as if all of it had been measured at its stamp where ``motion`` and times are known.
 
     Raises:
         SensorError: see :func:`decode_points`.
     """
-    points, intensity = decode_points(message)
+    points, intensity, after_s = decode_points(message)
+    if motion is not None and after_s is not None:
+        points = undo(points, after_s, motion)
     return Scan(
         stamp_ns=stamp_ns(message.header),
         points_m=torch.from_numpy(points),
@@ -116,14 +121,19 @@ def decode_sweep(message: PointCloud2, T_map_lidar: FloatArray, sensor: str) -> 
     )
 
 
-def decode_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray | None]:
-    """Points (N, 3) and intensity of a cloud.
+def has_times(message: PointCloud2) -> bool:
+    """Whether its points say when they were measured; asks for names only."""
+    return any(field.name in TIME_NAMES for field in message.fields)
+
+
+def decode_points(message: PointCloud2) -> Returns:
+    """What a cloud holds.
 
     Raises:
         SensorError: see :func:`ws3d_ros.sensors.cloud.decode_cloud`; ``cloud_unit`` for points so far away
             that they cannot be in metres.
     """
-    points, intensity = decode_cloud(
+    returns = decode_cloud(
         [(field.name, field.offset, field.datatype, field.count) for field in message.fields],
         message.height,
         message.width,
@@ -131,10 +141,11 @@ def decode_points(message: PointCloud2) -> tuple[np.ndarray, np.ndarray | None]:
         message.row_step,
         message.is_bigendian,
         message.data,
+        stamp_ns(message.header),
     )
-    if wrong := cloud_unit_problem(points):
+    if wrong := cloud_unit_problem(returns.points):
         raise SensorError("cloud_unit", wrong)
-    return points, intensity
+    return returns
 
 
 def camera_info(message: CameraInfoMessage) -> CameraInfo:

@@ -263,7 +263,7 @@ class Engine:
             with self.pipeline.stopwatch("decode"):
                 return decode_shot(content, measurement.T_map_sensor, self._config.inputs.depth_scale)
         with self.pipeline.stopwatch("decode_cloud"):
-            return decode_sweep(content, measurement.T_map_sensor, measurement.sensor)
+            return decode_sweep(content, measurement.T_map_sensor, measurement.sensor, measurement.motion)
 
     def _tell_nothing_fused(self, sensor: str, decoded: Frame | Scan, fused: Fused) -> None:
         if fused.outside:

@@ -170,8 +170,8 @@ def _judge_content(
         if not part.endswith("_info"):
             check_bytes(message, config.max_message_mb)
         if part == "points":
-            points, _ = decode_points(message)
-            facts, findings = judge_points(points, message.height * message.width)
+            returns = decode_points(message)
+            facts, findings = judge_points(returns, message.height * message.width)
             return {"fields": " ".join(field.name for field in message.fields), **facts}, findings
         if part == "color":
             color = decode_color(message)

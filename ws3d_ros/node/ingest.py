@@ -21,7 +21,7 @@ from sensor_msgs.msg import PointCloud2
 
 from ws3d_ros.config import InputConfig
 from ws3d_ros.node.camera_source import CameraSource
-from ws3d_ros.node.codecs import Shot, check_bytes, stamp_ns
+from ws3d_ros.node.codecs import Shot, check_bytes, has_times, stamp_ns
 from ws3d_ros.node.inputs import Input
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.time_jumps import TimeWatch
@@ -31,6 +31,7 @@ from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.leaps import Leaps
 from ws3d_ros.sensors.ledger import Ledger
+from ws3d_ros.sensors.motion import Motion, motion_at
 from ws3d_ros.sensors.pairing import Dropped, WaitingRoom
 from ws3d_ros.sensors.transforms import TransformError
 
@@ -58,6 +59,7 @@ class Measurement:
         T_map_sensor: (4, 4) float64, sensor points to map points.
         center_m: (3,) float64, where the robot was, in the map.
         arrived_s: steady time.
+        motion: of a LiDAR around its stamp, where its points say when they were measured.
     """
 
     sensor: str
@@ -65,6 +67,7 @@ class Measurement:
     T_map_sensor: FloatArray
     center_m: FloatArray
     arrived_s: float
+    motion: Motion | None = None
 
 
 class Ingest:
@@ -219,7 +222,8 @@ class Ingest:
             return
         self._tell_leap(sensor, stamp, pose)
         self._robot_m = self._robot_position(stamp, pose)
-        self._on_measurement(Measurement(sensor, content, pose, self._robot_m, arrival.arrived_s))
+        motion = None if isinstance(content, Shot) else self._motion(sensor, content, stamp)
+        self._on_measurement(Measurement(sensor, content, pose, self._robot_m, arrival.arrived_s, motion))
 
     def _give_up(self, sensor: str, dropped: list[Dropped], silent: bool = False) -> None:
         for drop in dropped:
@@ -255,6 +259,21 @@ class Ingest:
             return None
         color, depth = bare(shot.color.header.frame_id), bare(shot.depth.header.frame_id)
         return None if color == depth else self.transforms.lookup(color, depth, stamp)
+
+    def _motion(self, sensor: str, message: PointCloud2, stamp: int) -> Motion | None:
+        """How a LiDAR moved around a sweep's stamp, if its points say when they were measured."""
+        if not has_times(message):
+            return None
+        fixed = (self._config.odom_frame, self._config.map_frame)
+        motion = motion_at(self.transforms.lookup, fixed, bare(message.header.frame_id), stamp)
+        if motion is None:
+            self._reporter.report(
+                f"{sensor} motion",
+                f"{sensor}: the motion within its sweeps is not undone, as tf knows of none within 0.1 s of "
+                "their stamps: let odometry come more often",
+                once=True,
+            )
+        return motion
 
     def _robot_position(self, stamp: int, pose: FloatArray) -> FloatArray:
         """(3,) where the robot is; the sensor, where tf does not know the robot."""

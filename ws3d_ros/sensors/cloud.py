@@ -1,19 +1,37 @@
-"""Point clouds of any layout (``sensor_msgs/PointCloud2``) to points and intensity."""
+"""Point clouds of any layout (``sensor_msgs/PointCloud2``) to points, intensity and times."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ws3d_ros.sensors.errors import SensorError
+from ws3d_ros.sensors.motion import seconds_after
 from ws3d_ros.sensors.raster import Array, Buffer, octets
 
 INTENSITY_NAMES = ("intensity", "i", "reflectivity")
 """Fields read as intensity, the first that is there."""
+TIME_NAMES = ("t", "time", "timestamp", "time_stamp", "offset_time")
+"""Fields read as when each point was measured, the first that is there."""
 
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+
+
+class Returns(NamedTuple):
+    """What a sensor measured.
+
+    Attributes:
+        points: (N, 3) float32, finite, in the sensor's unit (metres by REP-103), N >= 1.
+        intensity: (N,) float32, or None.
+        after_s: (N,) float32, when each was measured after the stamp, or None.
+    """
+
+    points: Array
+    intensity: Array | None
+    after_s: Array | None
 
 
 def decode_cloud(
@@ -24,7 +42,8 @@ def decode_cloud(
     row_step: int,
     is_bigendian: bool,
     data: Buffer,
-) -> tuple[Array, Array | None]:
+    stamp_ns: int = 0,
+) -> Returns:
     """Points with finite x, y and z, in the order of the data, organised or not.
 
     Other fields are passed over, whatever they are. A ``row_step`` of 0 is taken as unset where
@@ -34,10 +53,7 @@ def decode_cloud(
     Args:
         fields: (name, offset, datatype, count) of each ``sensor_msgs/PointField``; datatypes 1 to 8
             are INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32 and FLOAT64.
-
-    Returns:
-        points (N, 3) float32 in the sensor's unit (metres by REP-103), N >= 1; intensity (N,)
-        float32 or None.
+        stamp_ns: of the cloud, for drivers that give points the time of day.
 
     Raises:
         SensorError: ``empty_cloud``, ``bad_cloud_fields``, ``bad_step`` or ``truncated``.
@@ -62,11 +78,13 @@ def decode_cloud(
     finite = np.isfinite(points).all(axis=1)
     if not finite.any():
         raise SensorError("empty_cloud", f"none of the cloud's {len(points)} points is finite")
-    intensity = _find_intensity(known, point_step)
-    if intensity is None:
-        return points[finite], None
+    intensity, times = (_find_bonus(known, names, point_step) for names in (INTENSITY_NAMES, TIME_NAMES))
     with np.errstate(over="ignore", invalid="ignore"):
-        return points[finite], column(intensity).astype(np.float32).ravel()[finite]
+        return Returns(
+            points[finite],
+            None if intensity is None else column(intensity).astype(np.float32).ravel()[finite],
+            None if times is None else seconds_after(column(times).ravel()[finite], stamp_ns),
+        )
 
 
 @dataclass(frozen=True)
@@ -105,9 +123,9 @@ def _find(known: dict[str, _Field], name: str, point_step: int) -> _Field:
     return field
 
 
-def _find_intensity(known: dict[str, _Field], point_step: int) -> _Field | None:
-    """Intensity is a bonus: where its field is odd, there is none."""
-    for name in INTENSITY_NAMES:
+def _find_bonus(known: dict[str, _Field], names: Sequence[str], point_step: int) -> _Field | None:
+    """The first of the names; where that field is odd, there is none."""
+    for name in names:
         if name in known:
             try:
                 return _find(known, name, point_step)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ws3d_ros.sensors.camera import CameraInfo, CameraModel
 from ws3d_ros.sensors.checkup.findings import Finding, error, note, warning
+from ws3d_ros.sensors.cloud import Returns
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray
 from ws3d_ros.sensors.raster import Array
@@ -123,8 +124,9 @@ def judge_calibration(info: CameraInfo, width: int, height: int, rectified: bool
     return facts, findings
 
 
-def judge_points(points: Array, measured: int) -> Judgement:
-    """The finite points of one cloud, (N, 3), of ``measured`` points in the message."""
+def judge_points(returns: Returns, measured: int) -> Judgement:
+    """The finite points of one cloud of ``measured`` points in the message."""
+    points, after_s = returns.points, returns.after_s
     share = 1.0 - len(points) / max(measured, 1)
     distance = np.linalg.norm(points[::16].astype(np.float64), axis=1)
     zero = float((distance == 0.0).mean())
@@ -137,6 +139,8 @@ def judge_points(points: Array, measured: int) -> Judgement:
                 "covered, or still starting",
             )
         ]
+    if after_s is not None:
+        facts["measured"] = f"{after_s.min():+.3f} to {after_s.max():+.3f} s after the stamp"
     facts["median range"] = f"{float(np.median(distance[distance > 0.0])):.3g} m"
     return facts, []
 

@@ -23,6 +23,7 @@ from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray, Frame, Pinhole, Scan
 from ws3d_ros.sensors.image import decode_compressed_image, decode_image
 from ws3d_ros.sensors.ledger import Ledger
+from ws3d_ros.sensors.motion import motion_at, undo
 from ws3d_ros.sensors.pairing import Pair, Paired, Pairer
 from ws3d_ros.sensors.transforms import TransformError
 from ws3d_ros.training.datasets.bag_topics import (
@@ -147,12 +148,16 @@ class Bag:
         return pose
 
     def _scan(self, stamp: int, message: Any) -> Scan:
-        points, intensity = decode_cloud(
+        points, intensity, after_s = decode_cloud(
             [(field.name, field.offset, field.datatype, field.count) for field in message.fields],
             *(message.height, message.width, message.point_step, message.row_step),
-            *(bool(message.is_bigendian), message.data),
+            *(bool(message.is_bigendian), message.data, stamp),
         )
-        pose = self._pose(bare(message.header.frame_id), stamp)
+        frame = bare(message.header.frame_id)
+        pose = self._pose(frame, stamp)
+        fixed = (self._odom_frame, self.topics.map_frame)
+        if after_s is not None and (motion := motion_at(self._transforms.lookup, fixed, frame, stamp)):
+            points = undo(points, after_s, motion)
         kept = None if intensity is None else torch.from_numpy(intensity)
         return Scan(stamp, torch.from_numpy(points), pose, kept, LIDAR)
 
