@@ -260,8 +260,8 @@ def cloud(points_m: np.ndarray, stamp_s: float, frame: str, names: str = "xyz") 
             PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
             for i, name in enumerate(names)
         ],
-        point_step=12,
-        row_step=12 * len(data),
+        point_step=4 * len(names),
+        row_step=4 * len(names) * len(data),
         data=data.tobytes(),
         is_dense=True,
     )
