@@ -29,15 +29,15 @@ from ws3d_ros.node.codecs import Shot, decode_shot, decode_sweep, stamp_ns
 from ws3d_ros.node.ingest import Measurement
 from ws3d_ros.node.map_files import MapFiles
 from ws3d_ros.node.memory_budget import MemoryBudget
+from ws3d_ros.node.nothing_fused import nothing_fused
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.snapshot import Sight, Snapshot, ahead
 from ws3d_ros.node.transforms import bare
 from ws3d_ros.node.workers import Mailbox, Worker
 from ws3d_ros.pipeline import Pipeline
-from ws3d_ros.reconstruction.keys import COORDINATE_LIMIT
 from ws3d_ros.reconstruction.map_file import SavedMap
 from ws3d_ros.reconstruction.store import POINT
-from ws3d_ros.reconstruction.voxel_map import Fused, Restored
+from ws3d_ros.reconstruction.voxel_map import Restored
 from ws3d_ros.reconstruction.window import Window
 from ws3d_ros.sensors.corrections import Correction
 from ws3d_ros.sensors.errors import SensorError
@@ -93,8 +93,7 @@ class Engine:
         self._names = Worker("names", Mailbox(1), self.survive, BACKGROUND_NICE)
         self._output = Worker("output", Mailbox(1), self.survive)
         self.files = MapFiles(config, self._copy_map, self._take_in, self.survive)
-        boxes = (self.files.worker.mailbox, self._names.mailbox)
-        self.memory = MemoryBudget(config, pipeline, reporter, *boxes)
+        self.memory = MemoryBudget(config, pipeline, reporter, self.files.worker, self._names)
         self.workers = (self._images, self._names, self._output, self.files.worker, self._mapping)
         for worker in self.workers:
             worker.start()
@@ -216,7 +215,8 @@ class Engine:
         header = measurement.content.header
         self._sight = Sight(bare(header.frame_id), stamp_ns(header), measurement.T_map_sensor)
         self._changes += 1
-        self._tell_nothing_fused(measurement.sensor, decoded, fused)
+        if wrong := nothing_fused(measurement.sensor, decoded, fused):
+            self._reporter.report(*wrong)
         if not self.pipeline.looks_around:
             self._eyes = ahead(decoded)
         if self.pipeline.is_keyframe(decoded):
@@ -264,20 +264,6 @@ class Engine:
                 return decode_shot(content, measurement.T_map_sensor, self._config.inputs.depth_scale)
         with self.pipeline.stopwatch("decode_cloud"):
             return decode_sweep(content, measurement.T_map_sensor, measurement.sensor, measurement.motion)
-
-    def _tell_nothing_fused(self, sensor: str, decoded: Frame | Scan, fused: Fused) -> None:
-        if fused.outside:
-            self._reporter.report(
-                f"{sensor} outside",
-                f"{sensor}: {fused.outside} points lie beyond {COORDINATE_LIMIT} voxels from the origin "
-                "and were not used; look at tf, and let the map begin where the robot is",
-            )
-        elif fused.points == 0 and (isinstance(decoded, Scan) or decoded.depth_m is not None):
-            what, name = ("points", "range") if isinstance(decoded, Scan) else ("depth", "depth")
-            self._reporter.report(
-                f"{sensor} out of range",
-                f"{sensor}: no {what} between inputs.min_{name}_m and inputs.max_{name}_m",
-            )
 
     def _drop(self, sensor: str, reason: str, message: str) -> None:
         self._ledger.dropped(sensor, reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ws3d_ros import memory
 from ws3d_ros.config import Config
 from ws3d_ros.node.reporter import Reporter
-from ws3d_ros.node.workers import Mailbox
+from ws3d_ros.node.workers import Worker
 from ws3d_ros.pipeline import Pipeline
 
 
@@ -17,12 +17,12 @@ class MemoryBudget:
     """
 
     def __init__(
-        self, config: Config, pipeline: Pipeline, reporter: Reporter, idle: Mailbox, names: Mailbox
+        self, config: Config, pipeline: Pipeline, reporter: Reporter, idle: Worker, names: Worker
     ) -> None:
         """
         Args:
-            idle: of a thread that nobody waits for.
-            names: of the thread that reads with the network.
+            idle: a thread that nobody waits for.
+            names: the thread that reads with the network.
         """
         self._pipeline, self._reporter, self._idle, self._names = pipeline, reporter, idle, names
         self._machine_share = int(memory.SHARE * memory.machine_bytes())
@@ -34,12 +34,12 @@ class MemoryBudget:
 
     def give_back(self) -> None:
         """Gives back what no tensor uses; to be called every few seconds."""
-        self._idle.put("memory", memory.give_back)
+        self._idle.mailbox.put("memory", memory.give_back)
 
     def hold(self) -> None:
         """Looks whether the process takes too much; quick, to be called every second."""
         if memory.resident_bytes() > self.most_bytes:
-            self._idle.put("memory", self._take_less)
+            self._idle.mailbox.put("memory", self._take_less)
 
     def _take_less(self) -> None:
         memory.give_back()
@@ -52,4 +52,4 @@ class MemoryBudget:
                 "map.window_radius_m, or raise memory.process_mb",
             )
             self._pipeline.ladder.heard(error)
-            self._names.put("let go", self._pipeline.let_go)
+            self._names.mailbox.put("let go", self._pipeline.let_go)
