@@ -52,7 +52,7 @@ def main() -> None:
     grown, findings = HERE / "grown" / name, HERE / "findings" / name
     for folder in (grown, findings):
         folder.mkdir(parents=True, exist_ok=True)
-    begun, count, taken = time.monotonic(), 0, 0
+    begun, count, taken = time.process_time(), 0, 0
     found: set[str] = set()
 
     def once(data: bytes) -> None:
@@ -66,7 +66,7 @@ def main() -> None:
                 found.add(place)
                 (findings / place).write_bytes(data)
                 print(f"finding {place}: {error}", flush=True)
-        minutes = (time.monotonic() - begun) / 60
+        minutes = (time.process_time() - begun) / 60
         if minutes > arguments.minutes:
             summary = f"{count} executions, {taken} inputs taken, {len(found)} findings"
             print(f"{name}: {minutes:.1f} min, {summary}", flush=True)
@@ -97,7 +97,7 @@ def _arguments(names: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="replay these, and do nothing else"
     )
-    parser.add_argument("--minutes", type=float, default=30.0, help="how long (default: 30)")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of processor time (default: 30)")
     parser.add_argument("--seconds", type=int, default=10, help="for one input at most (default: 10)")
     parser.add_argument("--longest", type=int, default=4096, help="bytes of an input at most (default: 4096)")
     return parser.parse_args()

@@ -86,6 +86,9 @@ def _sensors() -> Iterator[tuple[str, bytes]]:
     yield "cloud/xyz", b"\x03" + fields + struct.pack("<IIIIB", 1, 3, 12, 36, 0) + points
     more = fields + struct.pack("<BIBI", FIELDS.index("intensity"), 0, 2, 1)
     yield "cloud/organised", b"\x04" + more + struct.pack("<IIIIB", 3, 1, 12, 12, 1) + points
+    timed = fields + struct.pack("<BIBI", FIELDS.index("t"), 12, 6, 1)
+    swept = np.array([(1, 2, 3, 0), (4, 5, 6, 10**8)], [*[(name, "<f4") for name in "xyz"], ("t", "<u4")])
+    yield "cloud/timed", b"\x04" + timed + struct.pack("<IIIIB", 1, 2, 16, 32, 0) + swept.tobytes()
     k, r = [50, 0, 15.5, 0, 50, 11.5, 0, 0, 1], [1, 0, 0, 0, 1, 0, 0, 0, 1]
     p = [48, 0, 15.5, 0, 0, 48, 11.5, 0, 0, 0, 1, 0]
     for model, d in (("plumb_bob", [0.1, -0.2, 0.01, 0, 0]), ("equidistant", [0.1, 0, 0, 0]), ("", [])):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
 from graph import ROOT, Camera, NodeProcess, Robot, camera_info, cloud, transform
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
@@ -77,3 +81,33 @@ def test_the_policy_names_all_that_the_node_does(robot: Robot, start: Callable[.
     play("compressed", lambda: allowed() - seen <= never)  # else something is allowed and never done
     assert node.stop() == 0
     assert seen <= allowed(), "the enclave would refuse this"
+
+
+@pytest.fixture
+def no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An enclave without its keys, which is refused whether the middleware knows security at all or not."""
+    (tmp_path / "enclaves" / "ws3d").mkdir(parents=True)
+    for name, value in {"ENABLE": "true", "STRATEGY": "Enforce", "KEYSTORE": str(tmp_path)}.items():
+        monkeypatch.setenv(f"ROS_SECURITY_{name}", value)
+    monkeypatch.setenv("ROS_SECURITY_ENCLAVE_OVERRIDE", "/ws3d")
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_a_node_that_an_enclave_refuses_says_so_and_ends(start: Callable[..., NodeProcess]) -> None:
+    node = start()
+    assert node.process.wait(60.0) == 3
+    log = node.log()
+    assert "ROS refuses to make the node" in log
+    assert "config/sros2/ws3d.policy.xml" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.usefixtures("no_keys")
+@pytest.mark.parametrize("command", ["play", "doctor"])
+def test_a_command_that_an_enclave_refuses_says_so_and_ends(command: str) -> None:
+    arguments = [str(ROOT / "samples" / "room")] if command == "play" else ["--seconds", "1"]
+    program = [sys.executable, "-m", "ws3d_ros.cli.main", command, *arguments]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60.0)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "ROS_SECURITY_ENCLAVE_OVERRIDE" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr

@@ -29,9 +29,9 @@ class Shooter:
     def __init__(self, robot: Robot, shift_s: float = 0.0) -> None:
         self.robot, self.camera, self.shift_s, self.shots = robot, Camera(robot, "camera"), shift_s, 0
 
-    def shoot(self) -> None:
+    def shoot(self, tf: bool = True) -> None:
         self.shots += 1
-        self.camera.shoot(time.time() + self.shift_s, 0.1 * self.shots)
+        self.camera.shoot(time.time() + self.shift_s, 0.1 * self.shots, tf=tf)
         time.sleep(0.1)
 
     def until_used(self, more: int) -> None:
@@ -56,6 +56,21 @@ def named(robot: Robot, *parts: str) -> bool:
 
 def voxels(robot: Robot) -> int:
     return int(robot.newest("status").voxels)
+
+
+def test_what_is_seen_while_tf_pauses_and_the_camera_turns_is_left_out(
+    robot: Robot, node: NodeProcess
+) -> None:
+    shooter = Shooter(robot)
+    shooter.until_used(8)
+    blind = 6
+    for _ in range(blind):
+        shooter.shoot(tf=False)
+    shooter.until_used(3)
+    dropped = robot.counts("camera")[2]
+    # On a slow machine the first ones waited in vain before tf went on.
+    assert dropped["tf_gap"] + dropped.get("tf_too_new", 0) == blind
+    assert named(robot, "'map' -> 'camera_optical' paused for", "degrees")
 
 
 @pytest.mark.parametrize("by_s", [3600.0, -5.0])

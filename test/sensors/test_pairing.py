@@ -219,6 +219,15 @@ def test_what_tf_has_forgotten_is_dropped_at_once() -> None:
     assert [guest.payload for guest in result.ready] == ["b"]
 
 
+def test_what_lies_within_a_pause_of_tf_is_dropped_at_once() -> None:
+    def lookup(frame: str, stamp_ns: int) -> np.ndarray:
+        raise TransformError("gap", "the tf link paused")
+
+    room: WaitingRoom[str] = WaitingRoom(lookup, deadline_s=1.0)
+    room.add(10, "camera", "a", 0.0)
+    assert [d.reason for d in room.poll(0.0).dropped] == ["tf_gap"]
+
+
 def test_even_past_the_deadline_a_known_transform_is_used() -> None:
     tf = Tf()
     room: WaitingRoom[str] = WaitingRoom(tf.lookup, deadline_s=1.0)

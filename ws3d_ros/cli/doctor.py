@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ws3d_ros.cli.play import use_large_messages
+from ws3d_ros.cli.play import keep_out, use_large_messages
 from ws3d_ros.config import ConfigError
 from ws3d_ros.sensors.checkup.findings import Level, Section
 
@@ -35,7 +35,7 @@ def doctor(
     """Examines topics, stamps, tf, calibrations, units and the middleware, and says what to do.
 
     A node that runs is asked; without one, its topics are listened to. Exit code: 0 healthy, 1 something
-    is wrong, 2 an argument does not fit, 3 ROS is missing.
+    is wrong, 2 an argument does not fit, 3 ROS is missing or lets the command not in.
 
     Example: ws3d doctor -r camera/color/image:=/cam/rgb/image_raw -r camera/depth/image:=/cam/depth/image
     """
@@ -52,6 +52,8 @@ def doctor(
     arguments += ["--params-file", params_file] if params_file else []
     try:
         found = consult(namespace, seconds, arguments)
+    except PermissionError as error:
+        keep_out(error)
     except (ConfigError, RuntimeError) as error:
         console.print(f"[red]{escape(str(error))}")
         raise typer.Exit(2) from error

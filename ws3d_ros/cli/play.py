@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ws3d_ros.resources import config_folder
 from ws3d_ros.training.datasets.bag_topics import BagError, bag_folder
+
+if TYPE_CHECKING:
+    from ws3d_ros.node.session import Session
 
 console = Console()
 
@@ -36,15 +40,11 @@ def play(
     """
     try:
         folder = bag_folder(bag)
-        from ws3d_ros.node.session import Session
     except BagError as error:
         console.print(f"[red]{error}")
         raise typer.Exit(2) from error
-    except ImportError as error:
-        console.print(f"[red]ROS 2 is missing here ({error}). `make venv` installs it as wheels.")
-        raise typer.Exit(3) from error
     use_large_messages()
-    with Session(folder, clock=clock) as session:
+    with open_session(folder, clock=clock) as session:
         for topic, kind in session.player.unplayable.items():
             console.print(f"[yellow]not played: {topic}, its type {kind} is not installed")
         lonely = session.player.wait_for_listeners(list(session.player.publishers), wait)
@@ -61,6 +61,30 @@ def play(
                     stop=lambda: False,
                 )
     console.print(f"{sent} messages")
+
+
+def open_session(bag: Path, *, clock: bool = True) -> Session:
+    """A player of a bag in the ROS graph; ends the command with code 3 where there is none, or no way in."""
+    try:
+        from ws3d_ros.node.session import Session
+    except ImportError as error:
+        console.print(
+            f"[red]ROS 2 is missing here ({escape(str(error))}). `make venv` installs it as wheels."
+        )
+        raise typer.Exit(3) from error
+    try:
+        return Session(bag, clock=clock)
+    except RuntimeError as error:
+        keep_out(error)
+
+
+def keep_out(error: Exception) -> NoReturn:
+    """Says that ROS does not let a command into the graph, and ends it."""
+    console.print(
+        f"[red]ROS does not let this command in: {escape(str(error).strip())}. Where ROS_SECURITY_ENABLE "
+        "is set, name an enclave of its own in ROS_SECURITY_ENCLAVE_OVERRIDE (docs/reliability.md)."
+    )
+    raise typer.Exit(3) from error
 
 
 def use_large_messages() -> None:

@@ -19,6 +19,7 @@ from ws3d_ros.node import parameters
 from ws3d_ros.node.doctor import PERIOD_S, from_entry
 from ws3d_ros.node.examination import judge, observe
 from ws3d_ros.node.ingest import PATIENCE_S, Ingest
+from ws3d_ros.node.refusal import RefusedError
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.sensors.checkup.findings import Section
 from ws3d_ros.sensors.ledger import Ledger
@@ -58,19 +59,23 @@ def consult(namespace: str, seconds: float, arguments: Sequence[str]) -> Consult
     Raises:
         ConfigError: a parameter among the arguments that does not fit.
         RuntimeError: arguments that ROS does not accept.
+        PermissionError: ROS lets us not into the graph, as an enclave may.
     """
     context = rclpy.Context()
     rclpy.init(context=context, args=["ws3d_doctor", "--ros-args", *arguments])
     executor = SingleThreadedExecutor(context=context)
     # The name that parameter files address, as the arguments are meant for the node that is to be started.
-    node = Node(
-        "ws3d",
-        context=context,
-        namespace=namespace,
-        automatically_declare_parameters_from_overrides=True,
-        allow_undeclared_parameters=True,
-        start_parameter_services=False,
-    )
+    try:
+        node = Node(
+            "ws3d",
+            context=context,
+            namespace=namespace,
+            automatically_declare_parameters_from_overrides=True,
+            allow_undeclared_parameters=True,
+            start_parameter_services=False,
+        )
+    except RefusedError as error:
+        raise PermissionError(str(error)) from error
     executor.add_node(node)
     try:
         set_logger_level(node.get_logger().name, LoggingSeverity.FATAL)

@@ -7,7 +7,7 @@ that stamp, and go on as the messages that came.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,6 +29,7 @@ from ws3d_ros.node.transforms import TransformListener, bare, choose_transforms
 from ws3d_ros.sensors.corrections import Correction, Corrections
 from ws3d_ros.sensors.errors import SensorError
 from ws3d_ros.sensors.frame import FloatArray
+from ws3d_ros.sensors.gaps import Gaps
 from ws3d_ros.sensors.leaps import Leaps
 from ws3d_ros.sensors.ledger import Ledger
 from ws3d_ros.sensors.motion import Motion, motion_at
@@ -39,6 +40,8 @@ PATIENCE_S = 4.0
 """A topic that says nothing for so long is called silent."""
 LONGEST_STEP_S = 0.1
 """A pause between two polls counts at most this much against a deadline."""
+UNMOVED = 10
+"""So many sweeps in a row whose motion tf does not know are worth a word; one is, when a bag begins."""
 LATE_TF_S = 0.3
 """Waiting for tf as long as this is worth a word."""
 
@@ -94,7 +97,7 @@ class Ingest:
         self._on_correction = on_correction
         self._corrections = Corrections(config.follow_jumps_m)
         self._robot_m = np.zeros(3)
-        self._leaps = Leaps()
+        self._leaps, self._gaps = Leaps(), Gaps()
         self._watch = TimeWatch(self._jumped, self._strayed)
         self.transforms = choose_transforms(node.get_logger().info)
         self._listener = TransformListener(
@@ -103,6 +106,7 @@ class Ingest:
         self._patience_s, self._polled_s = 0.0, time.monotonic()
         self._waited_s: deque[float] = deque(maxlen=20)
         self._rooms: dict[str, WaitingRoom[Arrival]] = {}
+        self._unmoved: Counter[str] = Counter()  # sweeps in a row, by sensor
         self.cameras = [self._camera(name) for name in config.cameras]
         self.lidars = {name: self._lidar(name) for name in config.lidars}
         self.look()
@@ -229,12 +233,14 @@ class Ingest:
         for drop in dropped:
             self._ledger.dropped(sensor, drop.reason)
             if not silent:
-                hint = "; is localisation running?" if drop.reason.startswith("tf_") else ""
+                asks = drop.reason.startswith("tf_") and drop.reason != "tf_gap"
+                hint = "; is localisation running?" if asks else ""
                 self._reporter.report(f"{sensor} {drop.reason}", f"{sensor}: {drop.message}{hint}")
 
     # Places -----------------------------------------------------------------------------------
 
     def _pose(self, frame: str, stamp: int) -> FloatArray:
+        self._gaps.check(frame, stamp, self.transforms.links)
         newest = self._corrections.newest
         if newest is not None and stamp < newest.stamp_ns:
             return newest.T_map_odom @ self.transforms.lookup(self._config.odom_frame, frame, stamp)
@@ -244,9 +250,11 @@ class Ingest:
         """A link moved; of ``map -> odom`` what the buffer made of it is looked at."""
         link = bare(transform.header.frame_id), bare(transform.child_frame_id)
         ours = self._config.map_frame, self._config.odom_frame
-        if link != tuple(map(bare, ours)):
-            return
         stamp = stamp_ns(transform.header)
+        if link != tuple(map(bare, ours)):
+            t, q = transform.transform.translation, transform.transform.rotation
+            self._gaps.see(*link, stamp, (t.x, t.y, t.z, q.x, q.y, q.z, q.w))
+            return
         with suppress(TransformError):
             jump = self._corrections.see(stamp, self.transforms.lookup(*ours, stamp), self._robot_m)
             if jump is not None:
@@ -266,7 +274,8 @@ class Ingest:
             return None
         fixed = (self._config.odom_frame, self._config.map_frame)
         motion = motion_at(self.transforms.lookup, fixed, bare(message.header.frame_id), stamp)
-        if motion is None:
+        self._unmoved[sensor] = 0 if motion is not None else self._unmoved[sensor] + 1
+        if self._unmoved[sensor] >= UNMOVED:
             self._reporter.report(
                 f"{sensor} motion",
                 f"{sensor}: the motion within its sweeps is not undone, as tf knows of none within 0.1 s of "
@@ -302,6 +311,7 @@ class Ingest:
         self.transforms.clear()
         self._corrections.clear()
         self._leaps.clear()
+        self._gaps.clear()
         for camera in self.cameras:
             camera.restart()
         for sensor, room in self._rooms.items():

@@ -14,6 +14,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from ws3d_ros.node.codecs import stamp_ns
+from ws3d_ros.node.refusal import RefusedError, refusal
 from ws3d_ros.node.topics import (
     CAMERA_INFO,
     CLOUD,
@@ -36,6 +37,8 @@ CLASSES: dict[str, Any] = {
     CLOUD: PointCloud2,
 }
 SILENT_AFTER_S = 3.0
+REFUSED_FOR_S = 10.0
+"""What ROS refused to subscribe to is asked for again after this."""
 QUEUE_DEPTH = 5
 
 
@@ -59,6 +62,7 @@ class Input:
         self._node = node
         self._on_message = on_message
         self._subscription: Subscription[Any] | None = None
+        self._refused, self._refused_s = "", 0.0
 
     def look(self) -> bool:
         """Subscribes to what is published now, unless messages flow; whether the source changed."""
@@ -67,16 +71,26 @@ class Input:
         source = choose(self.base, self.role, self._published())
         if source is None or source == self.source:
             return False
+        if self._refused and time.monotonic() - self._refused_s < REFUSED_FOR_S:
+            return False
         self.close()
+        self.source, self._refused = None, ""
+        try:
+            self._subscription = self._node.create_subscription(
+                CLASSES[source.type],
+                source.topic,
+                self._receive,
+                profile(source),
+                event_callbacks=SubscriptionEventCallbacks(message_lost=self._lose),
+                **self._overrides(source.topic),
+            )
+        except RefusedError as error:
+            self._refused, self._refused_s = (
+                refusal(f"to let us hear {source.topic}", error),
+                time.monotonic(),
+            )
+            return False
         self.source, self.since_s = source, time.monotonic()
-        self._subscription = self._node.create_subscription(
-            CLASSES[source.type],
-            source.topic,
-            self._receive,
-            profile(source),
-            event_callbacks=SubscriptionEventCallbacks(message_lost=self._lose),
-            **self._overrides(source.topic),
-        )
         return True
 
     def is_silent(self, patience_s: float) -> bool:
@@ -85,6 +99,8 @@ class Input:
 
     def explain(self, taken: set[str]) -> str:
         """Why nothing comes, and what to do. Topics that are taken are not what was meant."""
+        if self._refused:
+            return self._refused
         if self.last_s is not None:
             return f"{self.base} is silent: the last message came {time.monotonic() - self.last_s:.0f} s ago"
         if self.source is not None:
@@ -95,7 +111,9 @@ class Input:
 
     def has_alternatives(self, taken: set[str]) -> bool:
         """Whether anything is published that could be meant: then silence is a mistake."""
-        return self.source is not None or bool(similar(self.base, self.role, self._types(taken)))
+        return self.source is not None or bool(
+            self._refused or similar(self.base, self.role, self._types(taken))
+        )
 
     def close(self) -> None:
         """Ends the subscription."""

@@ -1,7 +1,7 @@
 """``ros2 run ws3d_ros perception``: starts the node and ends it cleanly.
 
 Exit codes: 0 ended by a signal or by ROS; 1 a bug; 2 a parameter or argument that does not fit;
-3 the node could not be configured (the log says why).
+3 the node could not be made or configured (the log says why).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from rclpy.logging import get_logger
 
 from ws3d_ros.config import ConfigError
 from ws3d_ros.memory import keep_one_heap
+from ws3d_ros.node.refusal import RefusedError, refusal
 
 if TYPE_CHECKING:
     from ws3d_ros.node.perception_node import PerceptionNode
@@ -74,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = BAD_PARAMETER
     except SystemExit:
         pass  # a signal ended ROS during a transition
+    except RefusedError as error:
+        if rclpy.ok():  # else a signal ended it while the node was made
+            log.fatal(refusal("to make the node", error))
+            code = NOT_CONFIGURED
     except Exception:
         if rclpy.ok():  # else one ended it while the node was made
             raise

@@ -31,6 +31,7 @@ from ws3d_ros.node.models import choose_device, limit_gpu, load_encoder, load_ne
 from ws3d_ros.node.outputs import Outputs
 from ws3d_ros.node.qualities import NEWEST
 from ws3d_ros.node.questions import Questions
+from ws3d_ros.node.refusal import RefusedError, refusal
 from ws3d_ros.node.reporter import Reporter
 from ws3d_ros.node.services import Services
 from ws3d_ros.node.status import Health, diagnostics_message, status_message
@@ -57,7 +58,9 @@ def told(transition: Transition) -> Transition:
             result = transition(self, state)
         except Exception as error:
             if self.context.ok():
-                self.get_logger().error(f"{transition.__name__.removeprefix('on_')} failed: {error}")
+                name = transition.__name__.removeprefix("on_")
+                why = refusal(f"to {name}", error) if isinstance(error, RefusedError) else f"{error}"
+                self.get_logger().error(f"{name} failed: {why}")
             result = FAILURE
         if not self.context.ok():
             raise SystemExit
@@ -170,11 +173,11 @@ class PerceptionNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._core is not None
         core, config = self._core, self._core.config
-        result = super().on_activate(state)
         ingest = Ingest(
             *(self, config.inputs, core.ledger, core.reporter, core.engine.offer),
             *(self._on_time_jump, self._on_correction),
         )
+        result = super().on_activate(state)
         examiner = doctor.Doctor(self, ingest, config.inputs, core.reporter, core.engine.survive)
         timers = [
             self._every(doctor.PERIOD_S, examiner.look),

@@ -14,6 +14,7 @@ import yaml
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
@@ -88,10 +89,14 @@ class TransformListener:
         self._transforms = transforms
         self._watch = watch
         self._warn = warn
-        self._subscriptions = [
-            node.create_subscription(TFMessage, "/tf", self.on_moving, MOVING),
-            node.create_subscription(TFMessage, "/tf_static", self.on_static, STATIC),
-        ]
+        self._subscriptions: list[Subscription[TFMessage]] = []
+        topics = (("/tf", self.on_moving, MOVING), ("/tf_static", self.on_static, STATIC))
+        try:
+            for topic, hear, profile in topics:
+                self._subscriptions.append(node.create_subscription(TFMessage, topic, hear, profile))
+        except Exception:
+            self.close()  # else each try to activate would leave one behind
+            raise
 
     def close(self) -> None:
         """Ends the subscriptions."""

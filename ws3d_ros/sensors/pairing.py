@@ -219,7 +219,8 @@ class WaitingRoom(Generic[T]):
 
     A measurement whose transform is not known yet waits until a deadline, and is then dropped with
     the reason of the last failure: ``tf_too_new``, ``tf_unknown_frame`` … One from before tf's memory
-    (``tf_too_old``) can only get older and is dropped at once.
+    (``tf_too_old``) can only get older, and one within a pause of tf (``tf_gap``) finds no sure place later:
+    both are dropped at once.
     """
 
     def __init__(
@@ -254,7 +255,7 @@ class WaitingRoom(Generic[T]):
             pose = self._pose(guest)
             if not isinstance(pose, TransformError):
                 result.ready.append(Ready(guest.stamp_ns, guest.payload, pose))
-            elif pose.reason == "too_old" or now_s >= guest.deadline_s:
+            elif pose.reason in ("too_old", "gap") or now_s >= guest.deadline_s:
                 result.dropped.append(Dropped(guest.stamp_ns, f"tf_{pose.reason}", str(pose)))
             else:
                 staying.append(guest)

@@ -31,8 +31,8 @@ class TransformError(SensorError):
     """A transform that is not known, or not usable.
 
     ``reason`` is ``unknown_frame`` or ``disconnected`` (nobody published the link yet), ``too_new``
-    (tf has not come so far yet), ``too_old`` (tf's memory does not reach back so far), or
-    ``bad_transform`` (refused by ``set``).
+    (tf has not come so far yet), ``too_old`` (tf's memory does not reach back so far), ``gap`` (tf paused
+    then while it moved, see gaps.py), or ``bad_transform`` (refused by ``set``).
     """
 
 

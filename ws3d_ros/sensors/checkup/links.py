@@ -40,7 +40,7 @@ def judge_links(
     """
     if frame == map_frame:
         return {"tf": frame}, []
-    up, down = _to_root(links, frame), _to_root(links, map_frame)
+    up, down = way_to_root(links, frame), way_to_root(links, map_frame)
     if up[-1] != down[-1]:
         return {"tf": " <- ".join(reversed(up))}, [_missing(links, map_frame, frame, up, down)]
     while len(up) > 1 and len(down) > 1 and up[-2] == down[-2]:
@@ -115,7 +115,7 @@ def _missing(
     )
 
 
-def _to_root(links: Mapping[str, Link], frame: str) -> list[str]:
+def way_to_root(links: Mapping[str, Link], frame: str) -> list[str]:
     """The frame and all above it; a loop, which a damaged tree may have, ends it."""
     way = [frame]
     while (link := links.get(way[-1])) is not None and link.parent not in way:

@@ -34,6 +34,7 @@ from ws3d_ros.training.datasets.bag_topics import (
     base_name,
     buffered,
     find_topics,
+    gaps_of,
     messages_of,
     open_bag,
     read_transforms,
@@ -79,6 +80,7 @@ class Bag:
             transforms = read_transforms(reader)
             self._transforms = buffered(transforms)
             self._map_odom_ns = stamps_of(transforms, self.topics.map_frame, odom_frame)
+            self._gaps = gaps_of(transforms, self.topics.map_frame, odom_frame)
             infos = (self.topics.color_info, self.topics.depth_info)
             self._infos = {topic: _first_info(reader, topic) for topic in infos if topic is not None}
 
@@ -139,6 +141,7 @@ class Bag:
                 T_map_odom = self._transforms.lookup(self.topics.map_frame, self._odom_frame, self._seen_ns)
                 jump = self._corrections.see(self._seen_ns, T_map_odom, self._robot_m)
                 self.jumps.extend([] if jump is None else [jump])
+        self._gaps.check(frame, stamp, self._transforms.links)
         newest = self._corrections.newest
         if newest is not None and stamp < newest.stamp_ns:
             pose = newest.T_map_odom @ self._transforms.lookup(self._odom_frame, frame, stamp)

@@ -15,6 +15,7 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
+from ws3d_ros.sensors.gaps import Gaps
 from ws3d_ros.sensors.transforms import TransformBuffer, TransformError
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -192,6 +193,16 @@ def buffered(transforms: list[tuple[bool, Any]]) -> TransformBuffer:
         with suppress(TransformError):
             buffer.set(*_link(each), stamp_ns(each.header), place, turn, static=static)
     return buffer
+
+
+def gaps_of(transforms: list[tuple[bool, Any]], parent: str, child: str) -> Gaps:
+    """The pauses of moving links, without the one from ``child`` to ``parent``: it moves by corrections."""
+    gaps = Gaps(most=None)
+    for static, each in transforms:
+        if not static and _link(each) != (parent, child):
+            t, q = each.transform.translation, each.transform.rotation
+            gaps.see(*_link(each), stamp_ns(each.header), (t.x, t.y, t.z, q.x, q.y, q.z, q.w))
+    return gaps
 
 
 def stamps_of(transforms: list[tuple[bool, Any]], parent: str, child: str) -> list[int]:
