@@ -10,6 +10,8 @@ results/soak.json and docs/images/soak.png. --quick: one minute, no files.
   the first tenth, at least a minute where the run is longer than two: by then each loop shows what is mapped.
 - latency, label latency: as ~/status says, from a measurement's arrival to the cloud that holds it or its
   names; their medians over the first and the last quarter after the warm-up are compared.
+- probe: the time of a small multiplication in this process, always the same: what of the latencies is the
+  machine's speed, which others on the same host may change within an hour.
 - rates: of measurements used, clouds published here, and windows named, between two samples.
 """
 
@@ -34,6 +36,7 @@ PICTURE = Path(__file__).parents[1] / "docs" / "images" / "soak.png"
 RATE = 2.0
 PERIOD_S = 5.0
 QUICK_MINUTES = 1.0
+PROBE = np.random.default_rng(0).normal(size=(384, 384))
 SAVED = 6
 """One row of so many goes into the file; figures and picture are of all."""
 
@@ -95,8 +98,19 @@ class Log:
                     "clouds": self._clouds,
                     "names": counts["name"],
                     "errors": status.worker_errors,
+                    "probe_ms": probe_ms(),
                 }
             )
+
+
+def probe_ms() -> float:
+    """How long the machine takes for the same little work as ever; the shortest of five times."""
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        PROBE @ PROBE
+        times.append(time.perf_counter() - begun)
+    return round(1e3 * min(times), 3)
 
 
 def soak(minutes: float, weights: str) -> dict[str, Any]:
@@ -167,7 +181,7 @@ def figures(rows: list[dict[str, float]]) -> dict[str, Any]:
 
     def ends(name: str) -> list[float]:
         return [
-            round(float(np.median(part)), 1) for part in (column[name][:quarter], column[name][-quarter:])
+            round(float(np.median(part)), 2) for part in (column[name][:quarter], column[name][-quarter:])
         ]
 
     passed_s = column["t_s"][-1] - column["t_s"][0]
@@ -183,6 +197,7 @@ def figures(rows: list[dict[str, float]]) -> dict[str, Any]:
         "latency_p50_ms": ends("latency_p50_ms"),
         "latency_p95_ms": ends("latency_p95_ms"),
         "label_latency_p50_ms": ends("label_latency_p50_ms"),
+        "probe_ms": ends("probe_ms"),
         "longest_queue": int(column["longest_queue"].max()),
         "errors": int(rows[-1]["errors"]),
         "used_of_received": [int(rows[-1]["used"]), int(rows[-1]["received"])],
@@ -212,6 +227,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     latency.plot(minutes, column["latency_p50_ms"], label="to the cloud, median")
     latency.plot(minutes, column["latency_p95_ms"], label="to the cloud, 95th percentile")
     latency.plot(minutes, column["label_latency_p50_ms"], label="to the names, median")
+    latency.plot(minutes, column["probe_ms"], color="0.6", label="a fixed multiplication")
     latency.set(ylabel="ms", yscale="log")
     for name, what in (("used", "measurements"), ("clouds", "clouds"), ("names", "names")):
         rate.plot(minutes[1:], np.diff(column[name]) / np.diff(minutes * 60.0), label=what)
