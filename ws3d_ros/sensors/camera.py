@@ -178,7 +178,8 @@ def _camera_model(info: CameraInfo, width: int, height: int, rectified: bool) ->
         ideal = _to_image(info, info.P[0], info.P[5], info.P[2], info.P[6], width, height)
     if rectified:
         return CameraModel(ideal)
-    return CameraModel(ideal, _Lens(raw, ideal, model == "equidistant", info.D, R))
+    D = info.D if model in _COEFFICIENTS else ()  # zeros, and maybe more than OpenCV takes
+    return CameraModel(ideal, _Lens(raw, ideal, model == "equidistant", D, R))
 
 
 def _to_image(
