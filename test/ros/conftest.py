@@ -37,17 +37,34 @@ def robot() -> Iterator[Robot]:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., NodeProcess]]:
+def nodes() -> Iterator[list[NodeProcess]]:
+    """Those that run."""
+    nodes: list[NodeProcess] = []
+    yield nodes
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture(scope="module")
+def start(nodes: list[NodeProcess], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., NodeProcess]:
     """Starts the perception node with parameters, ``__`` for the dot in their names."""
     from graph import NodeProcess
 
-    processes: list[NodeProcess] = []
-
     def start(**parameters: Any) -> NodeProcess:
         log_file = tmp_path_factory.mktemp("node") / "node.log"
-        processes.append(NodeProcess(log_file, **parameters))
-        return processes[-1]
+        nodes.append(NodeProcess(log_file, **parameters))
+        return nodes[-1]
 
-    yield start
-    for process in processes:
-        process.stop()
+    return start
+
+
+@pytest.fixture(autouse=True)
+def _ends_with_its_test(nodes: list[NodeProcess], request: pytest.FixtureRequest) -> Iterator[None]:
+    """A node that a test starts for itself must not be heard in the next, nor when the test is put again."""
+    before = len(nodes)
+    yield
+    for node in nodes[before:]:
+        node.stop()
+    if nodes[before:] and "robot" in request.fixturenames:
+        request.getfixturevalue("robot").forget()
+    del nodes[before:]

@@ -12,10 +12,15 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from graph import BEST_EFFORT, MAP, ROOT, Camera, NodeProcess, Robot, cloud, header, transform
 from room import sweep
 from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
+from ws3d_ros.msg import PipelineStatus
+
+from ws3d_ros.node.doctor import to_entry
+from ws3d_ros.sensors.checkup.findings import Section
 
 HEALTHY, WRONG, BAD_ARGUMENT = 0, 1, 2
 PROFILE = str(ROOT / "config" / "fastdds_large.xml")
@@ -108,6 +113,25 @@ def test_a_topic_of_another_name_and_a_clock_that_nobody_publishes(robot: Robot)
     assert has(text, "use_sim_time is set, but nobody publishes /clock")
 
 
+def test_a_node_that_is_found_late_is_asked_all_the_same(robot: Robot) -> None:
+    camera = Camera(robot, "camera", profile=BEST_EFFORT)
+    begin_s = time.time()
+
+    def shoot(stamp_s: float) -> None:
+        camera.shoot(stamp_s, 0.3)
+        if stamp_s - begin_s > 5.0:  # the doctor listens to the topics itself by now
+            robot.publish("/ws3d/status", PipelineStatus(state="active", problems=["the dog is hungry"]))
+            robot.publish("/diagnostics", DiagnosticArray(status=[to_entry("ws3d", Section("the dog"))]))
+
+    with playing(shoot):
+        code, text = ask()
+    robot.forget()
+    assert code == WRONG
+    assert "examined by the running node, which is active" in text
+    assert has(text, "ok the dog")
+    assert has(text, "the node says: the dog is hungry")
+
+
 def test_arguments_that_do_not_fit() -> None:
     code, text = ask("-p", "inputs.depth_scal:=1.0")
     assert code == BAD_ARGUMENT
@@ -132,7 +156,7 @@ def test_the_running_node_is_asked_and_says_it_by_itself(
         assert has(robot.problems(), "/camera/depth/image", "reliability does not match")
         names = robot.wait(lambda: levels(robot.newest("diagnostics")), "the doctor's entries")
         assert names["ws3d: doctor: /camera/depth/image"] == b"\x02"
-        assert names["ws3d: doctor: /camera/color/image"] == b"\x00"
+        assert names["ws3d: doctor: /camera/color/image"] == b"\x00", robot.newest("diagnostics")
         time.sleep(6.0)  # the doctor looks every 5 s
     assert node.log().count("older than 'camera'") == 1, "while nothing changes it is said once"
 

@@ -80,10 +80,14 @@ def consult(namespace: str, seconds: float, arguments: Sequence[str]) -> Consult
     try:
         set_logger_level(node.get_logger().name, LoggingSeverity.FATAL)
         status_topic = node.resolve_topic_name("ws3d/status")
-        spin(executor, DISCOVERY_S, lambda: node.count_publishers(status_topic) > 0)
-        if node.count_publishers(status_topic):
-            return ask(node, executor, seconds)
-        return look(node, executor, seconds)
+
+        def runs() -> bool:
+            return node.count_publishers(status_topic) > 0
+
+        spin(executor, DISCOVERY_S, runs)
+        seen = None if runs() else look(node, executor, seconds, runs)
+        # A busy machine finds it late: what it knows counts more than what was seen until then.
+        return ask(node, executor, seconds) if seen is None or runs() else seen
     finally:
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
@@ -113,16 +117,19 @@ def ask(node: Node, executor: SingleThreadedExecutor, seconds: float) -> Consult
     )
 
 
-def look(node: Node, executor: SingleThreadedExecutor, seconds: float) -> Consultation:
-    """What we see without a running node."""
+def look(
+    node: Node, executor: SingleThreadedExecutor, seconds: float, until: Callable[[], bool]
+) -> Consultation:
+    """What we see without a running node, for as long or until something holds."""
     parameters.declare(node)
     config = parameters.read(node).inputs
     quiet = Reporter(lambda text: None)
     ingest = Ingest(node, config, Ledger(), quiet, lambda measurement: None, lambda: None, lambda jump: None)
-    node.create_timer(LOOK_PERIOD_S, ingest.look)
-    node.create_timer(POLL_PERIOD_S, ingest.poll)
-    spin(executor, max(seconds, LEAST_S))
+    timers = [node.create_timer(LOOK_PERIOD_S, ingest.look), node.create_timer(POLL_PERIOD_S, ingest.poll)]
+    spin(executor, max(seconds, LEAST_S), until)
     sections = judge(observe(node, ingest), config)
+    for timer in timers:
+        node.destroy_timer(timer)
     ingest.close()
     return Consultation("this command, as no node ws3d runs", [], sections)
 
