@@ -76,8 +76,8 @@ class Segmenter:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # It would keep what it computes with: 460 MB, for 3 % of the time (a DeepLab at 513 x 513).
-        options.enable_cpu_mem_arena = False
+        # A plan of all tensors at once doubles what it keeps to compute with (docs/reliability.md).
+        options.enable_mem_pattern = False
         self._session = onnxruntime.InferenceSession(
             str(network), options, providers=["CPUExecutionProvider"]
         )
