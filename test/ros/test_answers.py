@@ -25,7 +25,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_a_question_is_answered(robot: Robot, start: Callable[..., NodeProcess]) -> None:
+@pytest.fixture(scope="module")
+def answers(robot: Robot, start: Callable[..., NodeProcess]) -> list[Query.Response]:
+    """Of a node, while it maps: the first is of its empty map, the last has found something."""
     start(
         semantics__encoder="concept",
         semantics__weights_dir=f'"{WEIGHTS}"',
@@ -35,10 +37,8 @@ def test_a_question_is_answered(robot: Robot, start: Callable[..., NodeProcess])
     )
     robot.wait_active()
     robot.listen(PointCloud2, "answers", LATCHED)
-    assert "empty" in robot.call(Query, "query", Query.Request(text="the cupboard")).message
-
+    answers: list[Query.Response] = [robot.call(Query, "query", Query.Request(text="the cupboard"))]
     camera = Camera(robot, "camera")
-    answers: list[Query.Response] = []
 
     def ask() -> bool:
         camera.shoot(time.time(), 0.3 * len(robot.received["status"]))
@@ -51,6 +51,11 @@ def test_a_question_is_answered(robot: Robot, start: Callable[..., NodeProcess])
         return False
 
     robot.wait(ask, "something is found", 60.0)
+    return answers
+
+
+def test_a_question_is_answered(robot: Robot, answers: list[Query.Response]) -> None:
+    assert "empty" in answers[0].message
     answer = answers[-1]
     assert answer.success, answer.message
     assert len(answer.scores) == len(answer.instances) == len(answer.why) == len(answer.words) > 0
@@ -71,12 +76,8 @@ def test_a_question_is_answered(robot: Robot, start: Callable[..., NodeProcess])
     assert len(nothing.voxel_keys) == 0
 
 
-def test_an_instance_is_told_by_its_id(robot: Robot) -> None:
-    asked = [
-        robot.call(Query, "query", Query.Request(text=text))
-        for text in ("the cupboard", "the carpet", "something")
-    ]
-    first = next(one for answer in asked for one in answer.instances if one.id > 0)
+def test_an_instance_is_told_by_its_id(robot: Robot, answers: list[Query.Response]) -> None:
+    first = next(one for one in answers[-1].instances if one.id > 0)
     told = robot.call(GetInstance, "get_instance", GetInstance.Request(id=first.id))
     assert told.success, told.message
     assert told.instance.id == first.id
