@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ import torch
 Self = TypeVar("Self", bound="StandIn")
 
 
-class StandIn:
+class StandIn(ABC):
     """Passes for the features of a sparse tensor in layers that work row by row.
 
     Convolutions over neighbours hand it to the pyramid's engine, which must know what to do with it; all
@@ -24,6 +25,7 @@ class StandIn:
         return 2
 
     @classmethod
+    @abstractmethod
     def combined(cls: type[Self], parts: list[Self], again: Callable[[list[Any]], Any]) -> Self:
         """What a function of torch makes of stand-ins.
 
@@ -31,7 +33,6 @@ class StandIn:
             parts: those among its arguments.
             again: calls it with other values in their places.
         """
-        raise NotImplementedError
 
     @classmethod
     def __torch_function__(
